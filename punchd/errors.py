@@ -1,0 +1,150 @@
+"""
+One class a cause.  The docstring of a class is the sentence that a user reads
+when the error carries no text of its own.
+
+A L{LocalError} says that the caller or the user asked for something wrong; a
+L{RemoteError} says that the other side, or the network, let us down.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+
+class PunchError(Exception):
+    """
+    Something went wrong.
+    """
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return text or inspect.cleandoc(self.__doc__ or type(self).__name__)
+
+
+class LocalError(PunchError):
+    """
+    The request cannot be carried out.
+    """
+
+
+class RemoteError(PunchError):
+    """
+    The other side did not do its part.
+    """
+
+
+# --- the core ---------------------------------------------------------------
+
+
+class MalformedMessage(RemoteError):
+    """
+    The bytes are not a STUN message.
+    """
+
+
+# --- configuration and state folder -----------------------------------------
+
+
+class InvalidOption(LocalError):
+    """
+    An option has a value that cannot be used.
+    """
+
+
+class StateError(LocalError):
+    """
+    The state folder cannot be used.
+    """
+
+
+class KeyFileError(StateError):
+    """
+    The key file cannot be used.
+    """
+
+
+class UnknownPeer(LocalError):
+    """
+    No peer of that name is known.
+    """
+
+
+class NoSuchPlugin(LocalError):
+    """
+    No plugin of that name is installed.
+    """
+
+
+class DuplicatePlugin(LocalError):
+    """
+    Two plugins have the same name.
+    """
+
+
+# --- the rendezvous and the peer --------------------------------------------
+
+
+class RendezvousUnreachable(RemoteError):
+    """
+    The rendezvous cannot be reached.
+    """
+
+
+class FingerprintMismatch(RemoteError):
+    """
+    The rendezvous showed another key than the one in its URL.
+    """
+
+
+class Replaced(RemoteError):
+    """
+    The same identity has registered from somewhere else.
+    """
+
+
+class PeerUnavailable(RemoteError):
+    """
+    The peer is offline, unknown, or does not let you in.
+    """
+
+
+class NotAllowed(RemoteError):
+    """
+    The peer does not let you use that service.
+    """
+
+
+class NoSuchService(RemoteError):
+    """
+    The peer publishes no service of that name.
+    """
+
+
+class ServiceFailed(RemoteError):
+    """
+    The peer could not connect to the program behind the service.
+    """
+
+
+class AuthenticationFailed(RemoteError):
+    """
+    The other side could not prove to be the peer that was dialled.
+    """
+
+
+class SessionLost(RemoteError):
+    """
+    The session to the peer ended.
+    """
+
+
+class PeerRestarted(SessionLost):
+    """
+    The peer was started anew and knows nothing of this session.
+    """
+
+
+class PathsExhausted(SessionLost):
+    """
+    No path to the peer worked for as long as patience allowed.
+    """
