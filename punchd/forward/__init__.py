@@ -1,0 +1,3 @@
+"""
+Ports of ours that lead to services of peers, and back.
+"""

@@ -1,0 +1,3 @@
+"""
+ICE (RFC 8445): which pairs of addresses work.
+"""

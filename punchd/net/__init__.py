@@ -1,0 +1,3 @@
+"""
+The loop, the sockets and the demultiplexer between the core and Twisted.
+"""

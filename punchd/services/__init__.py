@@ -1,0 +1,3 @@
+"""
+The rendezvous and the client as Twisted services, and what they keep.
+"""

@@ -1,0 +1,3 @@
+"""
+One encrypted session with one peer, over whichever path is current.
+"""

@@ -1,0 +1,3 @@
+"""
+Options and makers of the C{twistd} commands.
+"""

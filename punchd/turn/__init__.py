@@ -1,0 +1,3 @@
+"""
+TURN (RFC 8656): the relay, both sides.
+"""
