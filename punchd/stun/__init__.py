@@ -1,3 +1,5 @@
 """
-STUN (RFC 8489): the wire of checks, of observation and of the relay.
+STUN (RFC 8489) as values: what it says, not how it is sent.
+
+Nothing here reads a clock, opens a socket or makes up bytes.
 """
