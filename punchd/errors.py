@@ -63,6 +63,12 @@ class KeyFileError(StateError):
     """
 
 
+class InvalidURL(InvalidOption):
+    """
+    That is not the URL of a rendezvous.
+    """
+
+
 class UnknownPeer(LocalError):
     """
     No peer of that name is known.
@@ -96,6 +102,19 @@ class FingerprintMismatch(RemoteError):
     """
 
 
+class RendezvousRefused(RemoteError):
+    """
+    The rendezvous does not take this registration.
+    """
+
+
+class CertificateRejected(RemoteError):
+    """
+    Nobody whom this machine trusts vouches for the rendezvous, and its URL
+    names no fingerprint.
+    """
+
+
 class Replaced(RemoteError):
     """
     The same identity has registered from somewhere else.
@@ -105,6 +124,42 @@ class Replaced(RemoteError):
 class PeerUnavailable(RemoteError):
     """
     The peer is offline, unknown, or does not let you in.
+    """
+
+
+class OfferError(RemoteError):
+    """
+    A signed message of the peer cannot be accepted.
+    """
+
+
+class MalformedOffer(OfferError):
+    """
+    A signed message of the peer has a form that nobody writes.
+    """
+
+
+class ForgedOffer(OfferError):
+    """
+    A message was not signed by the peer it claims to come from.
+    """
+
+
+class MisdirectedOffer(OfferError):
+    """
+    A signed message was meant for another peer or another dial.
+    """
+
+
+class StaleOffer(OfferError):
+    """
+    An offer was signed too long ago, or in the future; are both clocks right?
+    """
+
+
+class ReplayedOffer(OfferError):
+    """
+    An offer has come a second time.
     """
 
 
