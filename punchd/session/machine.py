@@ -18,6 +18,7 @@ Rules.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from automat import TypeMachineBuilder
 from twisted.python.failure import Failure
@@ -155,10 +156,10 @@ def makeMachine() -> Callable[[Core], Life]:
     def endedHolding(life: Life, core: Core, held: Held, reason: Failure) -> None:
         over(core, reason)
 
-    for input in (Life.stop, Life.failed, Life.peerClosed):
-        Idle.upon(input).to(Closed)(ended)
-    for input in (Life.dialFailed, Life.stop, Life.failed, Life.peerClosed):
-        Signaling.upon(input).to(Closed)(endedHolding)
+    for fact in (Life.stop, Life.failed, Life.peerClosed):
+        Idle.upon(fact).to(Closed)(ended)
+    for fact in (Life.dialFailed, Life.stop, Life.failed, Life.peerClosed):
+        Signaling.upon(fact).to(Closed)(endedHolding)
     for state in carrying:
         state.upon(Life.peerClosed).to(Closed)(endedHolding)
 
@@ -281,7 +282,7 @@ def makeMachine() -> Callable[[Core], Life]:
     ends = (Life.dialFailed, Life.failed, Life.stop)
     news = (Life.networkChanged, Life.peerGone, Life.streamsChanged)
     late = (Life.headStartElapsed, Life.relayTookOver, Life.goodbyeElapsed)
-    ignored = {
+    ignored: dict[Any, tuple[Callable[..., None], ...]] = {
         Idle: (
             Life.answered,
             Life.dialFailed,
@@ -340,9 +341,9 @@ def makeMachine() -> Callable[[Core], Life]:
             Life.goodbyeElapsed,
         ),
     }
-    for state, inputs in ignored.items():
-        for input in inputs:
-            state.upon(input).loop().returns(None)
+    for place, facts in ignored.items():
+        for harmless in facts:
+            place.upon(harmless).loop().returns(None)
     return machine.build()
 
 
