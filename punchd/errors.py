@@ -203,3 +203,13 @@ class PathsExhausted(SessionLost):
     """
     No path to the peer worked for as long as patience allowed.
     """
+
+
+class RelayRefused(RemoteError):
+    """
+    The relay refused to serve.
+    """
+
+    def __init__(self, text: str = "", code: int | None = None) -> None:
+        super().__init__(*([text] if text else []))
+        self.code = code
