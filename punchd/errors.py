@@ -187,6 +187,18 @@ class AuthenticationFailed(RemoteError):
     """
 
 
+class ProtocolViolation(RemoteError):
+    """
+    The peer said something that the protocol does not allow.
+    """
+
+
+class DatagramTooLarge(LocalError):
+    """
+    The message does not fit into one datagram.
+    """
+
+
 class SessionLost(RemoteError):
     """
     The session to the peer ended.
