@@ -21,15 +21,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar, Final, Literal, TypeVar
 
 from punchd.errors import ForgedOffer, MalformedOffer, MisdirectedOffer, StaleOffer
 from punchd.identity import Identity, isPeerId, peerIdOf, verify
 
+from .admission import admissibleCandidates
 from .commands import MAX_SEALED
+from .replay import ReplayGuard
+
+__all__ = [
+    "Answer",
+    "Offer",
+    "ReplayGuard",
+    "Role",
+    "Update",
+    "admissibleCandidates",
+    "hashOf",
+]
 
 VERSION: Final = 1
 
@@ -41,7 +52,8 @@ MAX_CANDIDATES: Final = 64
 MAX_TEXT: Final = 256
 
 _MAX_KEY = 256
-_MAX_DEPTH = 4
+_MAX_DEPTH = 3
+_MAX_MEMBERS = 24
 
 Role = Literal["dialler", "listener"]
 Candidate = Mapping[str, Any]
@@ -52,17 +64,17 @@ def _isText(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value) <= MAX_TEXT
 
 
+def _isTextOrEmpty(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_TEXT
+
+
 def _isNumber(value: object) -> bool:
+    # Neither infinity nor what is not a number is less than anything.
     return (
         isinstance(value, (int, float))
         and not isinstance(value, bool)
-        and math.isfinite(value)
         and abs(value) < 1e15
     )
-
-
-def _isOptionalText(value: object) -> bool:
-    return isinstance(value, str) and len(value) <= MAX_TEXT
 
 
 def _isSeconds(value: object) -> bool:
@@ -81,23 +93,24 @@ def _areCandidates(value: object) -> bool:
     return (
         isinstance(value, list)
         and len(value) <= MAX_CANDIDATES
-        and all(isinstance(each, dict) and _isFlat(each) for each in value)
+        and all(isinstance(each, dict) and _isPlain(each) for each in value)
     )
 
 
-def _isFlat(value: Mapping[str, object], depth: int = 0) -> bool:
+def _isPlain(value: object, depth: int = 0) -> bool:
     """
-    @return: whether a JSON object is small enough to be a candidate.
+    @return: whether a JSON value is small enough to be part of a candidate.
     """
-    return len(value) <= 24 and all(
-        (_isFlat(each, depth + 1) if depth < _MAX_DEPTH else False)
-        if isinstance(each, dict)
-        else each is None
-        or isinstance(each, (bool, list))
-        or _isNumber(each)
-        or (isinstance(each, str) and len(each) <= MAX_TEXT)
-        for each in value.values()
-    )
+    if isinstance(value, (dict, list)):
+        inner = value.values() if isinstance(value, dict) else value
+        return (
+            depth < _MAX_DEPTH
+            and len(value) <= _MAX_MEMBERS
+            and all(_isPlain(each, depth + 1) for each in inner)
+        )
+    if isinstance(value, str):
+        return len(value) <= MAX_TEXT
+    return value is None or isinstance(value, bool) or _isNumber(value)
 
 
 _CHECKS: Final[dict[str, Callable[[object], bool]]] = {
@@ -113,14 +126,11 @@ _CHECKS: Final[dict[str, Callable[[object], bool]]] = {
     "rtt": _isSeconds,
     "nonce": _isHex,
     "offerHash": _isHex,
-    "resume": _isOptionalText,
-    "refusal": _isOptionalText,
+    "resume": _isTextOrEmpty,
+    "refusal": _isTextOrEmpty,
     "sequence": _isCount,
     "done": lambda value: isinstance(value, bool),
 }
-
-
-_OPTIONAL: Final = frozenset(("resume", "refusal"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,14 +179,13 @@ class Signed:
         if peerIdOf(spki) != sender or not verify(spki, cls.PURPOSE, body, signature):
             raise ForgedOffer()
         content = _parse(body)
-        names = {each.name: each for each in fields(cls)}
-        # What an older version does not say has its default.
-        found = {
-            name: content.get(name, "" if name in _OPTIONAL else None) for name in names
-        }
-        for name, value in found.items():
-            if not _CHECKS[name](value):
-                raise MalformedOffer(f"Its {name} is not what it should be.")
+        found: dict[str, Any] = {}
+        for each in fields(cls):
+            # What another version does not say has its default.
+            if each.name in content or each.default is MISSING:
+                found[each.name] = content.get(each.name)
+                if not _CHECKS[each.name](found[each.name]):
+                    raise MalformedOffer(f"Its {each.name} is not what it should be.")
         opened = cls(**found)
         if opened.sender != sender:
             raise ForgedOffer()
