@@ -24,6 +24,21 @@ class IDatagramReceiver(Interface):
         """
 
 
+class IBatchReceiver(IDatagramReceiver):
+    """
+    A receiver that takes what was read at one time in one call: a port prefers
+    this method where it is provided.
+    """
+
+    def datagramsReceived(datagrams):  # type: ignore[no-untyped-def]
+        """
+        Several datagrams have come.
+
+        @param datagrams: a list of (data, local, remote), oldest first, not
+            empty; the receiver may keep it.
+        """
+
+
 class IDatagramPort(Interface):
     """
     An open UDP socket, of the kernel or of the simulator.
