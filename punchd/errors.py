@@ -75,6 +75,18 @@ class UnknownPeer(LocalError):
     """
 
 
+class ClientNotRunning(LocalError):
+    """
+    No client is running on this state folder.
+    """
+
+
+class ControlError(LocalError):
+    """
+    The running client did not answer as it should.
+    """
+
+
 class NoSuchPlugin(LocalError):
     """
     No plugin of that name is installed.

@@ -77,7 +77,7 @@ def dropIns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DropIns:
         (IStreamServerEndpointStringParser, "prefix", {"punch"}),
     ],
 )
-def testTwistedFindsOurs(interface: type, attribute: str, expected: set[str]) -> None:
+def testTwistedFindsOurs(interface: Any, attribute: str, expected: set[str]) -> None:
     """Twisted finds both commands and both parsers, and they are what they say."""
     ours = [
         plugin
