@@ -9,7 +9,7 @@ against somebody else.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from punchd.core import Address
 from punchd.stun.address import canonicalHost, isPublic, packHost
@@ -21,7 +21,7 @@ MAX_CLAIMED_PUBLIC: Final = 4
 #: Ports below this belong to services of others, not to NATs.
 FIRST_PORT: Final = 1024
 
-_C = TypeVar("_C", bound=Mapping[str, Any])
+_C = TypeVar("_C")
 
 
 def isUnusable(host: str) -> bool:
@@ -44,7 +44,9 @@ def isUnusable(host: str) -> bool:
     )
 
 
-def _addressOf(candidate: Mapping[str, Any]) -> Address | None:
+def _addressOf(candidate: object) -> Address | None:
+    if not isinstance(candidate, Mapping):
+        return None
     host, port = candidate.get("address"), candidate.get("port")
     if not isinstance(host, str) or type(port) is not int or not 0 < port < 65536:
         return None

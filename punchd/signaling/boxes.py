@@ -66,7 +66,7 @@ class BoundedAMP(amp.AMP):
         @param patience: how many seconds the first complete box may take.
         @param trusted: whether boxes may be large from the beginning.
         """
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._clock = clock
         self._responders = {c.commandName: (c, r) for c, r in responders.items()}
         self._patience = patience
@@ -177,7 +177,7 @@ class BoundedAMP(amp.AMP):
 
         @return: a L{Deferred}, or L{None} for a command without an answer.
         """
-        return self.callRemote(command, **arguments)  # type: ignore[no-untyped-call]
+        return self.callRemote(command, **arguments)
 
     def ask(
         self, command: type[amp.Command], seconds: float, **arguments: Any
@@ -213,7 +213,7 @@ class BoundedAMP(amp.AMP):
         Parse what came, unless something before it was refused.
         """
         if self.violation is None:
-            super().dataReceived(data)  # type: ignore[no-untyped-call]
+            super().dataReceived(data)
 
     def lengthLimitExceeded(self, length: int) -> None:
         """
@@ -228,13 +228,13 @@ class BoundedAMP(amp.AMP):
         if not string:
             self._boxSize = 0
             self._stopWaiting()
-            super().proto_key(string)  # type: ignore[no-untyped-call]
+            super().proto_key(string)
             self.MAX_LENGTH = _KEY
             return "init"
         if len(self._currentBox) >= MAX_KEYS:
             self.refuse("a box has too many keys")
         self._boxSize += 2 + len(string)
-        state = super().proto_key(string)  # type: ignore[no-untyped-call]
+        state = super().proto_key(string)
         self.MAX_LENGTH = max(0, min(_VALUE, self._boxLimit - self._boxSize - 2))
         return str(state)
 
@@ -243,7 +243,7 @@ class BoundedAMP(amp.AMP):
         The value of a key came.
         """
         self._boxSize += 2 + len(string)
-        state = super().proto_value(string)  # type: ignore[no-untyped-call]
+        state = super().proto_value(string)
         self.MAX_LENGTH = max(0, min(_KEY, self._boxLimit - self._boxSize - 2))
         return str(state)
 
@@ -254,7 +254,7 @@ class BoundedAMP(amp.AMP):
         if self.violation is not None:
             return
         try:
-            super().ampBoxReceived(box)  # type: ignore[no-untyped-call]
+            super().ampBoxReceived(box)
         except (LookupError, amp.AmpError):
             # An answer to what nobody asked, or no command and no answer.
             self.refuse("a box that fits nothing")

@@ -36,7 +36,7 @@ class Text(amp.Argument):
     """
 
     def __init__(self, limit: int, optional: bool = False) -> None:
-        super().__init__(optional)  # type: ignore[no-untyped-call]
+        super().__init__(optional)
         self.limit = limit
 
     def toString(self, inObject: str) -> bytes:
@@ -60,7 +60,7 @@ class Blob(amp.Argument):
     """
 
     def __init__(self, limit: int = MAX_SEALED, optional: bool = False) -> None:
-        super().__init__(optional)  # type: ignore[no-untyped-call]
+        super().__init__(optional)
         self.limit = limit
 
     def toString(self, inObject: bytes) -> bytes:
@@ -162,15 +162,15 @@ def _relay(optional: bool) -> list[tuple[bytes, Any]]:
         (b"relayPassword", Text(256, optional)),
         (b"relayNonce", Blob(256, optional)),
         # Seconds from now until the credentials end.
-        (b"relayExpires", Number(optional)),  # type: ignore[no-untyped-call]
+        (b"relayExpires", Number(optional)),
     ]
 
 
 _peer = Text(64)
 _dialId = Text(64)
-_addresses = Addresses()  # type: ignore[no-untyped-call]
-_datagrams = Datagrams()  # type: ignore[no-untyped-call]
-_number = Number()  # type: ignore[no-untyped-call]
+_addresses = Addresses()
+_datagrams = Datagrams()
+_number = Number()
 
 
 # --- from a client to the rendezvous -------------------------------------------

@@ -1,0 +1,422 @@
+"""
+The rendezvous' side of signaling: one L{SignalingConnection} a client, and one
+L{Registrar} that passes on what they have to say to each other.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from punchd.core import Address
+from punchd.errors import PeerUnavailable, RendezvousRefused
+from punchd.signaling import commands
+from punchd.signaling.boxes import FIRST_BOX, BoundedAMP
+from punchd.signaling.directory import Dial, Directory, Presence
+from punchd.stun.limit import PrefixLimit
+
+#: A listener has this long to answer a dial.
+ANSWER = 10.0
+#: No refusal comes sooner: whether a peer is absent or unwilling cannot be told
+#: from the time that the refusal took.
+REFUSAL = 0.5
+#: Clients send a Ping each minute.
+SILENCE = 150.0
+#: Signed updates and the like: a second in the long run, and at once.
+COMMAND_RATE = 50.0
+COMMAND_BURST = 400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Offering:
+    """
+    What a client that has registered is told.
+
+    @ivar stun: the UDP addresses for Binding and TURN.
+    @ivar alternate: those with another host or port (RFC 5780).
+    @ivar relay: from a handle to the arguments of L{commands.Renew}'s response,
+        empty without a relay.
+    """
+
+    stun: Sequence[Address]
+    alternate: Sequence[Address]
+    relay: Callable[[str], dict[str, Any]]
+
+
+class SignalingConnection(BoundedAMP):
+    """
+    I am the connection of one client, which has proven its peer id.
+    """
+
+    def __init__(
+        self, registrar: Registrar, peer: str, host: str, patience: float = FIRST_BOX
+    ) -> None:
+        super().__init__(
+            registrar.clock,
+            {
+                commands.Register: self.register,
+                commands.Dial: self.dial,
+                commands.Trickle: self.trickle,
+                commands.Bye: self.bye,
+                commands.Renew: self.renew,
+                commands.Ping: self.ping,
+            },
+            patience=patience,
+        )
+        self.registrar = registrar
+        self.peer = peer
+        self.host = host
+        self.presence: Presence | None = None
+        self._silence: IDelayedCall | None = None
+        self._limit = PrefixLimit(COMMAND_RATE, COMMAND_BURST)
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Something came: the client is alive.
+        """
+        if self._silence is not None:
+            self._silence.reset(SILENCE)
+        super().dataReceived(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        The presence ends.
+        """
+        super().connectionLost(reason)
+        if self._silence is not None and self._silence.active():
+            self._silence.cancel()
+        self.registrar.disconnected(self)
+
+    def say(self, command: Any, **arguments: Any) -> None:
+        """
+        Send a command that has no answer, if the client is still there.
+        """
+        if self.transport is not None:
+            self.send(command, **arguments)
+
+    # --- commands -----------------------------------------------------------------
+
+    def register(self, version: float, agent: str, resume: str | None) -> Any:
+        """
+        @see: L{commands.Register}.
+        """
+        if version != commands.VERSION:
+            raise RendezvousRefused(
+                f"The rendezvous speaks version {commands.VERSION} of signaling, "
+                f"the client version {version}."
+            )
+        if self.presence is not None:
+            raise RendezvousRefused("This connection has registered before.")
+        answer = self.registrar.register(self, resume)
+        self.trust()
+        self._silence = self._clock.callLater(SILENCE, self.refuse, "silence")
+        return answer
+
+    def _registered(self) -> Presence:
+        if self.presence is None:
+            self.refuse("a command before registration")
+            raise PeerUnavailable()
+        return self.presence
+
+    def dial(
+        self, peer: str, dialId: str, offer: bytes, flight: list[bytes]
+    ) -> Deferred[dict[str, Any]]:
+        """
+        @see: L{commands.Dial}.
+        """
+        return self.registrar.dial(self._registered(), peer, dialId, offer, flight)
+
+    def trickle(
+        self, dialId: str, update: bytes, datagrams: list[bytes]
+    ) -> dict[str, Any]:
+        """
+        @see: L{commands.Trickle}.
+        """
+        presence = self.presence
+        if presence is None:
+            self.refuse("a command before registration")
+        elif self._limit.allows("", self._clock.seconds()):
+            self.registrar.trickle(presence, dialId, update, datagrams)
+        return {}
+
+    def bye(self, dialId: str, reason: str) -> dict[str, Any]:
+        """
+        @see: L{commands.Bye}.
+        """
+        if self.presence is None:
+            self.refuse("a command before registration")
+        else:
+            self.registrar.bye(self.presence, dialId, reason)
+        return {}
+
+    def renew(self) -> dict[str, Any]:
+        """
+        @see: L{commands.Renew}.
+        """
+        return self.registrar.relayFor(self._registered())
+
+    def ping(self) -> dict[str, Any]:
+        """
+        @see: L{commands.Ping}.
+        """
+        return {}
+
+
+class Registrar:
+    """
+    I connect the directory with the connections.
+
+    @ivar counters: what happened, by name.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, clock: IReactorTime, directory: Directory, offering: Offering
+    ) -> None:
+        self.clock = clock
+        self.directory = directory
+        self.counters: Counter[str] = Counter()
+        self._offering = offering
+        self._connections: set[SignalingConnection] = set()
+        self._refusals: set[Deferred[Any]] = set()
+
+    def connected(
+        self, peer: str, host: str, patience: float = FIRST_BOX
+    ) -> SignalingConnection:
+        """
+        @param peer: the peer id of the certificate that was shown.
+        @param host: where the connection comes from.
+        @param patience: seconds that are left for the first complete box.
+
+        @return: the protocol that speaks with that client.
+        """
+        connection = SignalingConnection(self, peer, host, patience)
+        self._connections.add(connection)
+        return connection
+
+    def disconnected(self, connection: SignalingConnection) -> None:
+        """
+        A connection was lost.
+        """
+        self._connections.discard(connection)
+        presence, connection.presence = connection.presence, None
+        if presence is None or presence.connection is not connection:
+            return
+        ended = self.directory.depart(presence, connection, self.clock.seconds())
+        self.log.info("{peer} left", peer=presence.peer, event="left")
+        self._left(presence, [*presence.dials.values(), *ended])
+
+    def goodbye(self, seconds: float) -> None:
+        """
+        Tell everybody that the rendezvous stops, and close all connections.
+        """
+        for connection in list(self._connections):
+            connection.say(commands.Goodbye, seconds=seconds)
+            connection.loseConnection()
+        for refusal in list(self._refusals):
+            refusal.cancel()
+
+    def abort(self) -> None:
+        """
+        Close what L{goodbye} has left open, because a client did not answer.
+        """
+        for connection in list(self._connections):
+            connection.refuse("the rendezvous stops")
+
+    # --- presence -------------------------------------------------------------------
+
+    def register(
+        self, connection: SignalingConnection, resume: str | None
+    ) -> dict[str, Any]:
+        """
+        @return: the response to L{commands.Register}.
+        """
+        arrival = self.directory.register(
+            connection.peer,
+            connection.host,
+            connection,
+            resume,
+            self.clock.seconds(),
+        )
+        presence = connection.presence = arrival.presence
+        self.counters["resumed" if arrival.resumed else "registered"] += 1
+        self.log.info(
+            "{peer} registered from {host}",
+            peer=presence.peer,
+            host=presence.host,
+            resumed=arrival.resumed,
+            event="registered",
+        )
+        old: SignalingConnection | None = arrival.replaced
+        if old is not None:
+            old.presence = None
+            if not arrival.resumed:
+                old.say(commands.Replaced)
+            old.loseConnection()
+        if arrival.former is not None:
+            self._left(arrival.former, arrival.ended)
+        elif arrival.resumed and old is None:
+            for other in presence.counterparts():
+                _tell(other, commands.PeerReturned, peer=presence.peer)
+        return {
+            "version": commands.VERSION,
+            "handle": presence.handle,
+            "key": presence.key,
+            "stun": self._offering.stun,
+            "alternate": self._offering.alternate,
+            "observedHost": connection.host,
+            "resumed": arrival.resumed,
+            **self.relayFor(presence),
+        }
+
+    def _left(self, presence: Presence, dials: Sequence[Dial]) -> None:
+        """
+        Tell the others that a peer's connection is gone.  Whether sessions
+        live on is not ours to say; only what had no answer yet is over.
+        """
+        others = {dial.other(presence): None for dial in dials if dial.accepted}
+        for other in others:
+            _tell(other, commands.PeerGone, peer=presence.peer)
+        for dial in dials:
+            if not dial.accepted and presence is dial.dialler:
+                self._end(dial, presence, "the dialler left")
+
+    def relayFor(self, presence: Presence) -> dict[str, Any]:
+        """
+        @return: the response to L{commands.Renew}.
+        """
+        return self._offering.relay(presence.handle)
+
+    # --- dials ------------------------------------------------------------------------
+
+    def dial(
+        self,
+        dialler: Presence,
+        peer: str,
+        dialId: str,
+        offer: bytes,
+        flight: Sequence[bytes],
+    ) -> Deferred[dict[str, Any]]:
+        """
+        Bring an offer to a peer.
+
+        @return: fires with the response to L{commands.Dial}, or fails with
+            L{PeerUnavailable}.
+        """
+        began = self.clock.seconds()
+        self.counters["dials"] += 1
+        try:
+            dial = self.directory.dial(dialler, peer, dialId, began)
+        except PeerUnavailable:
+            return self._refused(began)
+        listener = dial.listener
+        asked: Deferred[dict[str, Any]] = listener.connection.ask(
+            commands.Incoming,
+            ANSWER,
+            dialler=dialler.peer,
+            dialId=dialId,
+            offer=offer,
+            flight=self._carry(dial, dialler, flight),
+            observed=dialler.sightings.addresses(began),
+        )
+
+        def answered(answer: dict[str, Any]) -> Any:
+            if not self.directory.accept(dial):
+                return self._refused(began)
+            self.counters["accepted"] += 1
+            return {
+                "answer": answer["answer"],
+                "flight": self._carry(dial, listener, answer["flight"]),
+                "observed": listener.sightings.addresses(self.clock.seconds()),
+            }
+
+        def failed(failure: Failure) -> Any:
+            self.directory.close(dial)
+            if failure.check(TimeoutError):
+                self.counters["unanswered"] += 1
+                self._end(dial, dialler, "the answer came too late")
+            return self._refused(began)
+
+        return asked.addCallbacks(answered, failed)
+
+    def _refused(self, began: float) -> Deferred[dict[str, Any]]:
+        """
+        @return: fails no sooner than any refusal does.
+        """
+        self.counters["refused"] += 1
+        rest = max(0.0, began + REFUSAL - self.clock.seconds())
+
+        waiting = deferLater(self.clock, rest)
+        self._refusals.add(waiting)
+
+        def refuse(result: object) -> dict[str, Any]:
+            self._refusals.discard(waiting)
+            raise PeerUnavailable()
+
+        return waiting.addBoth(refuse)
+
+    def trickle(
+        self,
+        side: Presence,
+        dialId: str,
+        update: bytes,
+        datagrams: Sequence[bytes],
+    ) -> None:
+        """
+        Pass on an update.
+        """
+        dial = self.directory.maySpeak(side, dialId)
+        if dial is None:
+            self.counters["trickled into nothing"] += 1
+            return
+        carried = self._carry(dial, side, datagrams)
+        if update or carried:
+            _tell(
+                dial.other(side),
+                commands.Trickled,
+                peer=side.peer,
+                dialId=dialId,
+                update=update,
+                datagrams=carried,
+            )
+
+    def bye(self, side: Presence, dialId: str, reason: str) -> None:
+        """
+        A side has ended a dial.
+        """
+        dial = side.dials.get(dialId)
+        if dial is not None:
+            self.directory.close(dial)
+            self._end(dial, side, reason)
+
+    def _end(self, dial: Dial, side: Presence, reason: str) -> None:
+        _tell(
+            dial.other(side),
+            commands.Ended,
+            peer=side.peer,
+            dialId=dial.dialId,
+            reason=reason,
+        )
+
+    def _carry(
+        self, dial: Dial, side: Presence, datagrams: Sequence[bytes]
+    ) -> list[bytes]:
+        carried = dial.carry(side, datagrams)
+        self.counters["flight datagrams"] += len(carried)
+        self.counters["flight datagrams over budget"] += len(datagrams) - len(carried)
+        return carried
+
+
+def _tell(presence: Presence, command: Any, **arguments: Any) -> None:
+    if presence.connection is not None:
+        presence.connection.say(command, **arguments)
