@@ -20,7 +20,6 @@ from twisted.internet.endpoints import UNIXClientEndpoint, UNIXServerEndpoint
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IDelayedCall, IListeningPort, IReactorTime
 from twisted.internet.protocol import Factory, connectionDone
-from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.logger import Logger
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
@@ -290,7 +289,17 @@ class _Asking(LineOnlyReceiver):
     def _fire(self, result: bytes | Failure) -> None:
         if self._waiting:
             self._waiting = False
-            self.answer.callback(result)  # type: ignore[arg-type]
+            self.answer.callback(result)
+
+
+class _AskingFactory(Factory):
+    noisy = False
+
+    def __init__(self, request: bytes) -> None:
+        self._request = request
+
+    def buildProtocol(self, addr: object) -> _Asking:
+        return _Asking(self._request)
 
 
 async def ask(
@@ -312,12 +321,9 @@ async def ask(
     """
     path = folder.controlSocket()
     request = json.dumps({"command": command, **arguments}).encode()
-    factory = Factory.forProtocol(TwistedProtocol)
-    factory.noisy = False
-    factory.buildProtocol = lambda addr: _Asking(request)
     endpoint = UNIXClientEndpoint(reactor, path)
     try:
-        protocol = cast(_Asking, await endpoint.connect(factory))
+        protocol = cast(_Asking, await endpoint.connect(_AskingFactory(request)))
     except (ConnectError, OSError) as e:
         if isinstance(e, PermissionError) or (
             os.path.exists(path) and not os.access(path, os.W_OK)
