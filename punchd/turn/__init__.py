@@ -1,3 +1,3 @@
 """
-TURN (RFC 8656): the relay, both sides.
+TURN (RFC 8656): the relay's two sides, without I/O.
 """

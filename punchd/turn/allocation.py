@@ -1,0 +1,182 @@
+"""
+What the relay remembers of one client (RFC 8656, 2.2, 9 and 12).
+
+These are kept small: ten thousand of them are to fit into a few megabytes.
+What has expired is not looked for; it is noticed when it is used, and removed
+when there is no room for something new.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from punchd.core import Address
+
+#: Seconds; RFC 8656, 3.2, 9 and 12.
+DEFAULT_LIFETIME: Final = 600.0
+MAXIMUM_LIFETIME: Final = 3600.0
+PERMISSION_LIFETIME: Final = 300.0
+CHANNEL_LIFETIME: Final = 600.0
+
+
+class Permission:
+    """
+    @ivar expires: after this, nothing goes to or comes from the host.
+    """
+
+    __slots__ = ("expires",)
+
+    def __init__(self, expires: float) -> None:
+        self.expires = expires
+
+
+class Channel:
+    """
+    @ivar head: the first two bytes of its ChannelData.
+    @ivar permission: that of the peer's host, without which the channel
+        carries nothing.
+    @ivar own: whether the peer is on a host of ours and is to be looked up
+        among the relayed addresses.
+    """
+
+    __slots__ = ("expires", "head", "number", "own", "peer", "permission")
+
+    def __init__(
+        self, number: int, peer: Address, permission: Permission, own: bool
+    ) -> None:
+        self.number = number
+        self.head = number.to_bytes(2, "big")
+        self.peer = peer
+        self.permission = permission
+        self.own = own
+        self.expires = 0.0
+
+
+class Allocation:
+    """
+    @ivar client: where the client's packets come from.
+    @ivar local: the listening address that they come to.
+    @ivar relayed: the relayed address as it is bound here.
+    @ivar outside: the relayed address as peers see it; another one behind a
+        1:1 NAT.
+    @ivar family: 4 or 6, of the relayed address.
+    @ivar key: of MESSAGE-INTEGRITY, for as long as this lives.
+    @ivar transactionId: of the Allocate request that made it.
+    @ivar expires: monotonic seconds.
+    """
+
+    __slots__ = (
+        "channels",
+        "client",
+        "expires",
+        "family",
+        "key",
+        "local",
+        "outside",
+        "peers",
+        "permissions",
+        "receivedBytes",
+        "receivedPackets",
+        "relayed",
+        "sentBytes",
+        "sentPackets",
+        "transactionId",
+        "username",
+    )
+
+    def __init__(
+        self,
+        username: str,
+        key: bytes,
+        local: Address,
+        client: Address,
+        relayed: Address,
+        outside: Address,
+        family: int,
+        transactionId: bytes,
+    ) -> None:
+        self.username = username
+        self.key = key
+        self.local = local
+        self.client = client
+        self.relayed = relayed
+        self.outside = outside
+        self.family = family
+        self.transactionId = transactionId
+        self.expires = 0.0
+        self.permissions: dict[str, Permission] = {}
+        self.channels: dict[int, Channel] = {}
+        self.peers: dict[Address, Channel] = {}
+        self.sentPackets = 0  # from the client to peers
+        self.sentBytes = 0
+        self.receivedPackets = 0  # from peers to the client
+        self.receivedBytes = 0
+
+    def lacksRoom(self, hosts: set[str], maximum: int, now: float) -> bool:
+        """
+        @return: whether permissions for these hosts would be more than
+            C{maximum} altogether, after removing what has expired.
+        """
+        new = sum(host not in self.permissions for host in hosts)
+        if len(self.permissions) + new > maximum:
+            self.permissions = {
+                host: each
+                for host, each in self.permissions.items()
+                if each.expires > now
+            }
+            new = sum(host not in self.permissions for host in hosts)
+        return len(self.permissions) + new > maximum
+
+    def permit(self, host: str, now: float) -> Permission:
+        """
+        Install or refresh a permission (RFC 8656, 10.2).
+        """
+        found = self.permissions.get(host)
+        if found is None:
+            found = self.permissions[host] = Permission(0.0)
+            # A channel may have outlived the permission that it knew.
+            for channel in self.channels.values():
+                if channel.peer[0] == host:
+                    channel.permission = found
+        found.expires = now + PERMISSION_LIFETIME
+        return found
+
+    def conflicts(self, number: int, peer: Address, now: float) -> bool:
+        """
+        @return: whether the number is bound to another peer, or the peer to
+            another number (RFC 8656, 12.2).
+        """
+        for channel in (self.channels.get(number), self.peers.get(peer)):
+            if channel is None or (channel.number == number and channel.peer == peer):
+                continue
+            if channel.expires > now:
+                return True
+            self._unbind(channel)
+        return False
+
+    def channelsLackRoom(self, number: int, maximum: int, now: float) -> bool:
+        """
+        @return: whether one more channel is too many, after removing what
+            has expired.
+        """
+        if number in self.channels or len(self.channels) < maximum:
+            return False
+        for channel in list(self.channels.values()):
+            if channel.expires <= now:
+                self._unbind(channel)
+        return len(self.channels) >= maximum
+
+    def bind(self, number: int, peer: Address, own: bool, now: float) -> None:
+        """
+        Bind or refresh a channel, and its permission (RFC 8656, 12.2).
+        """
+        permission = self.permit(peer[0], now)
+        channel = self.channels.get(number)
+        if channel is None:
+            channel = Channel(number, peer, permission, own)
+            self.channels[number] = self.peers[peer] = channel
+        channel.expires = now + CHANNEL_LIFETIME
+
+    def _unbind(self, channel: Channel) -> None:
+        del self.channels[channel.number]
+        del self.peers[channel.peer]

@@ -1,0 +1,362 @@
+"""
+The relay: a TURN server over UDP (RFC 8656).
+
+Data passes with dictionary lookups and without messages: by the client's
+address to its allocation and from there by channel number to the peer, or by
+the relayed address to the allocation and from there by the peer's address to
+the channel.  What one client sends to another's relayed address never leaves
+the process.
+
+The shell feeds all that comes to a listening address, Binding requests
+excepted, and all that comes to a relayed address.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+
+from punchd.core import Address, Datagram, Entropy
+from punchd.errors import MalformedMessage
+from punchd.stun.address import isForbiddenPeer
+from punchd.stun.attributes import Attribute
+from punchd.stun.limit import NoLimit, PrefixLimit
+from punchd.stun.message import Message, MessageClass, Method, isMessage, parse
+
+from .allocation import Allocation
+from .authentication import Authenticator, Principal
+from .channeldata import DATA_INDICATION, indication, readIndication
+from .credentials import Credentials
+from .events import AllocationClosed, AllocationOpened
+from .methods import Methods
+from .nonce import Nonces
+from .permission import Admission, PeerPolicy
+from .table import AllocationTable, Limits, RelayPorts
+
+_SEND = b"\x00\x16"
+
+#: More would not fit into a datagram with the largest of headers before it.
+_LARGEST = 65000
+
+
+class Server:
+    """
+    I relay for those whom the admission lets in.
+
+    @ivar counters: what was dropped or refused, by reason; error responses by
+        their code.
+    """
+
+    def __init__(
+        self,
+        *,
+        realm: str,
+        secret: bytes | None,
+        users: Mapping[str, bytes] | None,
+        ports: RelayPorts,
+        admission: Admission,
+        entropy: Entropy,
+        wallTime: Callable[[], float],
+        software: str | None = None,
+        external: Mapping[str, str] | None = None,
+        ownHosts: Iterable[str] = (),
+        limits: Limits | None = None,
+        limit: PrefixLimit | NoLimit | None = None,
+        forbidden: Callable[[str], bool] = isForbiddenPeer,
+        nonceKey: bytes | None = None,
+    ) -> None:
+        """
+        @param realm: of the long-term credentials, at most 32 bytes.
+        @param secret: makes user names with an expiry valid (TURN REST).
+        @param users: passwords of static users.
+        @param wallTime: the seconds of the Unix epoch, for those expiries.
+        @param software: told to those who have authenticated.
+        @param external: the public host of each local one that relayed
+            addresses are bound to, behind a 1:1 NAT.
+        @param ownHosts: hosts of this machine, which are no peers.
+        @param limit: how much is answered to the unauthenticated.
+        @param forbidden: the deny list; another one only for laboratories.
+        @param nonceKey: shared by processes that share a port.
+
+        @raise ValueError: the realm is too long.
+        """
+        self.counters: Counter[str] = Counter()
+        self._software = software
+        self._datagrams: list[Datagram] = []
+        self._events: list[object] = []
+        # The ids of indications need not be secret, only different.
+        self._idPrefix = entropy(8)
+        self._idCounter = 0
+        self._nonces = Nonces(nonceKey or entropy(32))
+        limits = limits or Limits()
+        self._table = table = AllocationTable(ports, limits, external or {}, ownHosts)
+        self._policy = PeerPolicy(
+            admission, table.outsideHosts, table.ownHosts, forbidden
+        )
+        self._authenticator = Authenticator(
+            realm,
+            Credentials(realm, secret, users, wallTime),
+            self._nonces,
+            limit or PrefixLimit(),
+            self.counters,
+        )
+        self._methods = Methods(
+            table, limits, self._policy, admission, self._opened, self._closed
+        )
+
+    def nonceFor(self, username: str, now: float) -> bytes:
+        """
+        @return: a nonce to hand out over signaling beside the credentials: it
+            is good for an hour with that user name, from every source.
+        """
+        return self._nonces.forUsername(username, now)
+
+    def allocations(self) -> list[Allocation]:
+        """
+        @return: what lives now.
+        """
+        return list(self._table.relays.values())
+
+    def relayHosts(self) -> frozenset[str]:
+        """
+        @return: the public hosts on which relayed addresses live now.
+        """
+        return frozenset(self._table.outsideHosts)
+
+    def revoke(self, username: str, now: float) -> None:
+        """
+        End the allocations of a user.
+        """
+        for each in self.allocations():
+            if each.username == username:
+                self._closed(each, "revoked")
+
+    # --- handlers -----------------------------------------------------------
+
+    def datagramReceived(
+        self, data: bytes, local: Address, remote: Address, now: float
+    ) -> None:
+        """
+        @param local: the listening or relayed address it came to.
+        """
+        table = self._table
+        if table.due <= now:
+            self.timeReached(now)
+        allocation = table.relays.get(local)
+        if allocation is not None:
+            self._fromPeer(allocation, data, remote, now)
+            return
+        if not data:
+            self.counters["empty"] += 1
+            return
+        first = data[0]
+        if 0x40 <= first < 0x80:
+            clients = table.clients.get(local)
+            allocation = None if clients is None else clients.get(remote)
+            if allocation is None:
+                self.counters["no allocation"] += 1
+            else:
+                self._fromChannel(allocation, data, now)
+        elif data[:2] == _SEND and isMessage(data):
+            self._sendReceived(data, local, remote, now)
+        elif first < 0x40:
+            try:
+                message = parse(data)
+            except MalformedMessage:
+                self.counters["malformed"] += 1
+            else:
+                self.messageReceived(message, local, remote, now)
+        else:
+            self.counters["malformed"] += 1
+
+    def messageReceived(
+        self, message: Message, local: Address, remote: Address, now: float
+    ) -> None:
+        """
+        A message came to a listening address that somebody has parsed.
+        """
+        if self._table.due <= now:
+            self.timeReached(now)
+        if message.messageClass is not MessageClass.REQUEST:
+            self.counters["not a request"] += 1
+            return
+        if message.method not in _REQUESTS:
+            self.counters["unknown method"] += 1
+            return
+        allocation = self._table.find(local, remote)
+        who = self._authenticator.check(message, remote, allocation, now)
+        if isinstance(who, Principal):
+            answer = self._methods.answer(message, who, allocation, local, remote, now)
+            if answer.messageClass is MessageClass.ERROR:
+                self.counters[str(answer.get(Attribute.ERROR_CODE)[0])] += 1
+            if self._software is not None:
+                answer.add(Attribute.SOFTWARE, self._software)
+            data = answer.serialize(
+                key=who.key,
+                integrity="sha256" if message.hasSha256 else "sha1",
+                fingerprint=message.hasFingerprint,
+            )
+        elif who is None:
+            return
+        else:
+            data = who.serialize(fingerprint=message.hasFingerprint)
+        self._datagrams.append(Datagram(data, local, remote))
+
+    def timeReached(self, now: float) -> None:
+        """
+        Remove what has expired.
+        """
+        for allocation in self._table.takeExpired(now):
+            self._closed(allocation, "expired")
+
+    # --- drains -------------------------------------------------------------
+
+    def takeDatagrams(self) -> list[Datagram]:
+        """
+        @return: what is to be sent, with the listening or relayed address to
+            send it from in C{local}.
+        """
+        taken, self._datagrams = self._datagrams, []
+        return taken
+
+    def takeEvents(self) -> list[object]:
+        """
+        @return: L{AllocationOpened} and L{AllocationClosed}.
+        """
+        taken, self._events = self._events, []
+        return taken
+
+    def deadline(self) -> float | None:
+        """
+        @return: when the next allocation may expire.
+        """
+        due = self._table.due
+        return None if due == math.inf else due
+
+    # --- data ---------------------------------------------------------------
+
+    def _fromChannel(self, allocation: Allocation, data: bytes, now: float) -> None:
+        """
+        ChannelData came from a client (RFC 8656, 12.6).
+        """
+        size = len(data)
+        if size < 4:
+            self.counters["malformed"] += 1
+            return
+        channel = allocation.channels.get(data[0] << 8 | data[1])
+        if channel is None or channel.expires <= now:
+            self.counters["no channel"] += 1
+            return
+        if channel.permission.expires <= now:
+            self.counters["no permission"] += 1
+            return
+        length = data[2] << 8 | data[3]
+        if length > size - 4:
+            self.counters["malformed"] += 1
+            return
+        payload = data[4 : 4 + length]
+        allocation.sentPackets += 1
+        allocation.sentBytes += length
+        if channel.own:
+            self._deliver(allocation, payload, channel.peer, now)
+        else:
+            self._datagrams.append(Datagram(payload, allocation.relayed, channel.peer))
+
+    def _sendReceived(
+        self, data: bytes, local: Address, remote: Address, now: float
+    ) -> None:
+        """
+        A Send indication came from a client (RFC 8656, 11.2).
+        """
+        allocation = self._table.find(local, remote)
+        if allocation is None:
+            self.counters["no allocation"] += 1
+            return
+        read = readIndication(data)
+        if read is None:
+            self.counters["malformed"] += 1
+            return
+        peer, payload = read
+        permission = allocation.permissions.get(peer[0])
+        if permission is None or permission.expires <= now or not peer[1]:
+            self.counters["no permission"] += 1
+            return
+        allocation.sentPackets += 1
+        allocation.sentBytes += len(payload)
+        if self._policy.isOwn(peer[0]):
+            self._deliver(allocation, payload, peer, now)
+        else:
+            self._datagrams.append(Datagram(payload, allocation.relayed, peer))
+
+    def _deliver(
+        self, sender: Allocation, data: bytes, peer: Address, now: float
+    ) -> None:
+        """
+        Bring data to another relayed address of ours, and to nothing else.
+        """
+        receiver = self._table.outside.get(peer)
+        if receiver is None:
+            self.counters["no such relayed address"] += 1
+        else:
+            self._fromPeer(receiver, data, sender.outside, now)
+
+    def _fromPeer(
+        self, allocation: Allocation, data: bytes, peer: Address, now: float
+    ) -> None:
+        """
+        A datagram came to a relayed address (RFC 8656, 11.3 and 12.7).
+        """
+        channel = allocation.peers.get(peer)
+        if channel is not None and channel.expires > now:
+            if channel.permission.expires <= now:
+                self.counters["no permission"] += 1
+                return
+            size = len(data)
+            framed = channel.head + size.to_bytes(2, "big") + data
+        else:
+            permission = allocation.permissions.get(peer[0])
+            if permission is None or permission.expires <= now:
+                self.counters["no permission"] += 1
+                return
+            size = len(data)
+            if size > _LARGEST:
+                self.counters["too large"] += 1
+                return
+            self._idCounter = self._idCounter + 1 & 0xFFFFFFFF
+            framed = indication(
+                DATA_INDICATION,
+                self._idPrefix + self._idCounter.to_bytes(4, "big"),
+                peer,
+                data,
+            )
+        allocation.receivedPackets += 1
+        allocation.receivedBytes += size
+        self._datagrams.append(Datagram(framed, allocation.local, allocation.client))
+
+    # --- allocations --------------------------------------------------------
+
+    def _opened(self, allocation: Allocation) -> None:
+        self._events.append(
+            AllocationOpened(allocation.username, allocation.client, allocation.outside)
+        )
+
+    def _closed(self, allocation: Allocation, reason: str) -> None:
+        self._table.remove(allocation)
+        self._events.append(
+            AllocationClosed(
+                allocation.username,
+                allocation.client,
+                allocation.outside,
+                reason,
+                allocation.sentPackets,
+                allocation.sentBytes,
+                allocation.receivedPackets,
+                allocation.receivedBytes,
+            )
+        )
+
+
+_REQUESTS = frozenset(
+    {Method.ALLOCATE, Method.REFRESH, Method.CREATE_PERMISSION, Method.CHANNEL_BIND}
+)
