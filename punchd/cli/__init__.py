@@ -1,3 +1,7 @@
 """
 The C{punchd} command.
 """
+
+from .main import main
+
+__all__ = ["main"]

@@ -1,0 +1,119 @@
+"""
+C{punchd status}.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from punchd.services.status import SessionStatus, Status
+
+from .command import Command, Console
+
+
+class StatusOptions(Command):
+    """
+    Show the running client: its NAT, its sessions and their paths.
+    """
+
+    synopsis = "[--json] [--state=DIR]"
+    optFlags = [["json", None, "Print JSON, for programs."]]
+
+    def run(self, console: Console) -> int:
+        """
+        @return: 0.
+        """
+        folder = self.stateFolder()
+        status = self.askClient(console, "status")
+        if self["json"]:
+            console.line(json.dumps(status, indent=2))
+        else:
+            names = {peerId: name for name, peerId in folder.petnames.all().items()}
+            for line in report(status, names):
+                console.line(line)
+        return 0
+
+
+def report(status: Status, names: dict[str, str]) -> Iterator[str]:
+    """
+    @param names: petnames by peer id.
+
+    @return: lines for a person.
+    """
+    rendezvous, nat = status["rendezvous"], status["nat"]
+    connected = "connected" if rendezvous["connected"] else "not connected"
+    lifetime = nat["bindingLifetime"]
+    yield from table(
+        [
+            ("peer id", status["peerId"]),
+            ("rendezvous", f"{rendezvous['url']} ({connected})"),
+            ("public addresses", ", ".join(nat["publicAddresses"]) or "none seen yet"),
+            ("NAT mapping", nat["mapping"]),
+            ("NAT filtering", nat["filtering"]),
+            ("NAT allocation", nat["allocation"]),
+            ("NAT hairpin", {True: "yes", False: "no"}.get(nat["hairpin"], "unknown")),  # type: ignore[arg-type]
+            ("binding lifetime", "unknown" if lifetime is None else seconds(lifetime)),
+        ]
+    )
+    yield ""
+    if not status["sessions"]:
+        yield "No session."
+        return
+    head = ("PEER", "STATE", "PATH", "RTT", "FIRST BYTE", "DIRECT", "SENT", "RECEIVED")
+    rows = [_session(session, names) for session in status["sessions"]]
+    yield from table([head, *rows])
+
+
+def _session(session: SessionStatus, names: dict[str, str]) -> tuple[str, ...]:
+    path = session["path"]
+    way = "none"
+    if path["kind"] is not None:
+        way = f"{path['kind']} {path['transport']} ({path['strategy']})"
+    peer = session["peer"]
+    return (
+        names.get(peer, peer),
+        session["state"],
+        way,
+        seconds(path["rtt"]),
+        seconds(session["secondsToFirstByte"]),
+        seconds(session["secondsToDirect"]),
+        size(session["bytesSent"]),
+        size(session["bytesReceived"]),
+    )
+
+
+def seconds(value: float | None) -> str:
+    """
+    @return: a time as a person writes it.
+    """
+    if value is None:
+        return "-"
+    if value < 1:
+        return f"{value * 1000:.0f} ms"
+    return f"{value:.1f} s" if value < 100 else f"{value:.0f} s"
+
+
+def size(count: float) -> str:
+    """
+    @param count: bytes.
+
+    @return: a size as a person writes it.
+    """
+    if count < 1000:
+        return f"{count:.0f} B"
+    for unit in ("kB", "MB", "GB"):
+        count /= 1000
+        if count < 999.95:
+            return f"{count:.1f} {unit}"
+    return f"{count / 1000:.1f} TB"
+
+
+def table(rows: Sequence[Sequence[Any]]) -> Iterator[str]:
+    """
+    @return: the rows with their columns aligned.
+    """
+    widths = [max(len(cell) for cell in column) for column in zip(*rows)]
+    for row in rows:
+        yield "  ".join(f"{c:{w}}" for c, w in zip(row, widths)).rstrip()
