@@ -273,9 +273,7 @@ class Client:
 
     def _allocate(self, now: float) -> None:
         self._state = State.ALLOCATING
-        attributes: tuple[tuple[int, Any], ...] = (
-            (Attribute.REQUESTED_TRANSPORT, UDP),
-        )
+        attributes: Attributes = ((Attribute.REQUESTED_TRANSPORT, UDP),)
         if self._family == 6:
             attributes += ((Attribute.REQUESTED_ADDRESS_FAMILY, FAMILY_IPV6),)
         self._requests.ask(Method.ALLOCATE, attributes, self._allocateAnswered, now)
