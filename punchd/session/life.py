@@ -193,7 +193,7 @@ class Held:
         """
         self.cancelCalls()
         attempts, self.attempts = self.attempts, {}
-        for attempt in attempts.values():
+        for attempt in list(attempts.values()):
             attempt.cancel()
 
     def cancelCalls(self) -> None:

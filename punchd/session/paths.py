@@ -38,6 +38,8 @@ DOUBT = 0.4
 PROOF_INTERVAL = 0.2
 PROOF_HASTE = 10
 PROOF_PATIENCE = 5.0
+#: Silence after which a path from before an ICE restart is given up.
+STALE_PATIENCE = 3.0
 
 _TYPE_RANK = {
     CandidateType.RELAY: 0,
@@ -83,6 +85,7 @@ class _Usage:
 
     pair: CandidatePair
     proven: bool = False
+    stale: bool = False
     proofs: int = 0
     nextProof: float = 0.0
     unheardSince: float | None = None
@@ -179,7 +182,9 @@ class Paths:
         self._plausible.clear()
         self._speculated = 0
         for key, usage in list(self._usage.items()):
-            if usage.pair is not current:
+            if usage.pair is current:
+                usage.stale = True
+            else:
                 del self._usage[key]
 
     # --- what QUIC sends and receives
@@ -272,9 +277,13 @@ class Paths:
         if current is None:
             return
         usage = self._usage[_key(current)]
-        if self._doubted(usage, now) and now >= usage.probedAt + DOUBT:
-            usage.probedAt = now
+        if not self._doubted(usage, now) or now < usage.probedAt + DOUBT:
+            return
+        usage.probedAt = now
+        if not usage.stale:
             self._events.append(Probe(current))
+        elif now - (usage.unheardSince or now) >= STALE_PATIENCE:
+            self.pairLost(current, now)
 
     # --- internals
 
@@ -311,7 +320,8 @@ class Paths:
         after = None if best is None else best.pair
         if before is not None and after is not None:
             usage = self._usage.get(_key(before))
-            if usage is not None and _merit(usage.pair) >= _merit(after):
+            stays = usage is not None and usage.pair is before and not usage.stale
+            if stays and _merit(before) >= _merit(after):
                 after = before
         if after is before:
             return
@@ -340,4 +350,8 @@ def _merit(pair: CandidatePair) -> tuple[int, int]:
 
 
 def _rank(usage: _Usage) -> tuple[bool, tuple[int, int], float]:
-    return (usage.proven, _merit(usage.pair), -(usage.pair.rtt or 0.0))
+    return (
+        usage.proven and not usage.stale,
+        _merit(usage.pair),
+        -(usage.pair.rtt or 0.0),
+    )

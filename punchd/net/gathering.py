@@ -1,0 +1,108 @@
+"""
+The candidates that a client can offer: where it is reached in its own network,
+where the rendezvous sees it, and where its relay listens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from punchd.core import Address
+from punchd.ice.candidate import (
+    Candidate,
+    hostCandidate,
+    isPairable,
+    reflexiveCandidate,
+    relayedCandidate,
+)
+
+from .punching import PunchingSocket
+
+#: How many host candidates are offered: containers and virtual machines bring
+#: dozens, and the peer takes 20 candidates in all.
+MAX_HOSTS = 8
+
+
+class Gathering:
+    """
+    I keep the candidates up to date, and tell the sessions of new ones.
+
+    @ivar mapped: where the rendezvous sees us, by family.
+    @ivar relayed: our address on the relay.
+    """
+
+    def __init__(self, socket: PunchingSocket) -> None:
+        self.socket = socket
+        self.mapped: dict[int, Address] = {}
+        self.relayed: Address | None = None
+        self._server = ""
+        self._subscribers: list[Callable[[Candidate], None]] = []
+
+    def candidates(self) -> list[Candidate]:
+        """
+        @return: what is known now, host candidates first.
+        """
+        found = [
+            hostCandidate(base, rank=rank) for rank, base in enumerate(self.hosts())
+        ]
+        for family in sorted(self.mapped):
+            candidate = self._reflexive(family)
+            if candidate is not None:
+                found.append(candidate)
+        if self.relayed is not None:
+            found.append(self._relayed(self.relayed))
+        return found
+
+    def hosts(self) -> list[Address]:
+        """
+        @return: the addresses of this machine that may be paired.
+        """
+        return [base for base in self.socket.bases() if isPairable(base)][:MAX_HOSTS]
+
+    def _reflexive(self, family: int) -> Candidate | None:
+        mapped = self.mapped[family]
+        bases = [b for b in self.hosts() if (6 if ":" in b[0] else 4) == family]
+        if not bases or mapped in bases:
+            return None
+        return reflexiveCandidate(mapped, bases[0], server=self._server)
+
+    def _relayed(self, relayed: Address) -> Candidate:
+        return relayedCandidate(relayed, server=self._server, mapped=self.mapped.get(4))
+
+    def subscribe(self, subscriber: Callable[[Candidate], None]) -> None:
+        """
+        Call C{subscriber} with each candidate that comes up from now on.
+        """
+        self._subscribers.append(subscriber)
+
+    def unsubscribe(self, subscriber: Callable[[Candidate], None]) -> None:
+        """
+        Do not call it any more.
+        """
+        self._subscribers.remove(subscriber)
+
+    def mappedLearned(self, mapped: Address) -> None:
+        """
+        The rendezvous sees the punching socket at this address.
+        """
+        family = 6 if ":" in mapped[0] else 4
+        if self.mapped.get(family) == mapped:
+            return
+        self.mapped[family] = mapped
+        candidate = self._reflexive(family)
+        if candidate is not None:
+            self._tell(candidate)
+
+    def relayChanged(self, relayed: Address | None) -> None:
+        """
+        The relay gave us an address, or took it back.
+        """
+        if relayed == self.relayed:
+            return
+        self.relayed = relayed
+        if relayed is not None:
+            self._tell(self._relayed(relayed))
+
+    def _tell(self, candidate: Candidate) -> None:
+        for subscriber in list(self._subscribers):
+            subscriber(candidate)

@@ -1,0 +1,127 @@
+"""
+The punching socket: the one UDP socket a family from which everything leaves,
+so that all NATs on the way keep one mapping for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+
+from twisted.internet.error import CannotListenError
+from twisted.logger import Logger
+
+from punchd.core import Address, Datagram
+from punchd.errors import InvalidOption
+from punchd.interfaces import IDatagramPort, INetwork
+
+from .demux import Demux
+
+#: Sends datagrams whose source is a relayed address.
+RelaySender = Callable[[Sequence[Datagram]], None]
+
+
+class PunchingSocket:
+    """
+    I own the UDP ports, send by source address, and tell arrivals apart.
+
+    @ivar demux: where receivers register for what arrives.
+    """
+
+    log = Logger()
+
+    def __init__(self, network: INetwork, demux: Demux) -> None:
+        self.network = network
+        self.demux = demux
+        self._ports: dict[int, IDatagramPort] = {}
+        self._relays: dict[Address, RelaySender] = {}
+
+    def open(self, port: int) -> None:
+        """
+        Bind the wildcard of both families, on one port number if possible.
+
+        @param port: the port, or 0 for any.
+
+        @raise InvalidOption: the port is taken.
+        """
+        for family in (4, 6):
+            try:
+                opened = self._listen(family, port)
+            except CannotListenError as e:
+                if family == 6 and 4 in self._ports:
+                    # A machine without IPv6 punches over IPv4 alone.
+                    self.log.debug("No IPv6 punching socket: {error}", error=str(e))
+                    continue
+                raise InvalidOption(
+                    f"--port={port}: the UDP port cannot be opened: {e.socketError}."
+                ) from e
+            self._ports[family] = opened
+            port = port or opened.getHost()[1]
+
+    def _listen(self, family: int, port: int) -> IDatagramPort:
+        try:
+            return self.network.listenDatagram(self.demux, family, "", port)
+        except CannotListenError:
+            if family == 6 and 4 in self._ports:
+                return self.network.listenDatagram(self.demux, family, "", 0)
+            raise
+
+    def bases(self) -> list[Address]:
+        """
+        @return: the host addresses that the socket can be reached at in its
+            own network, the best interface first.
+        """
+        found = []
+        for host, _ in self.network.localHosts():
+            port = self._ports.get(6 if ":" in host else 4)
+            if port is not None:
+                found.append((host, port.getHost()[1]))
+        return found
+
+    def families(self) -> list[int]:
+        """
+        @return: the address families that the socket speaks.
+        """
+        return sorted(self._ports)
+
+    def send(self, datagrams: Sequence[Datagram]) -> None:
+        """
+        Send each from where its source address lives: a relay or a port.
+        """
+        for local, run in groupby(datagrams, _localOf):
+            relay = None if local is None else self._relays.get(local)
+            if relay is not None:
+                relay(list(run))
+                continue
+            for family, part in groupby(run, _familyOf):
+                port = self._ports.get(family)
+                if port is not None:
+                    port.sendMany(list(part))
+
+    def addRelay(self, relayed: Address, send: RelaySender) -> None:
+        """
+        From now on datagrams from C{relayed} leave through C{send}.
+        """
+        self._relays[relayed] = send
+
+    def removeRelay(self, relayed: Address) -> None:
+        """
+        The relayed address is ours no more.
+        """
+        self._relays.pop(relayed, None)
+
+    def close(self) -> None:
+        """
+        Close the ports.
+        """
+        ports, self._ports = self._ports, {}
+        for port in ports.values():
+            port.close()
+
+
+def _localOf(datagram: Datagram) -> Address | None:
+    return datagram.local
+
+
+def _familyOf(datagram: Datagram) -> int:
+    return 6 if ":" in datagram.remote[0] else 4

@@ -1,0 +1,213 @@
+"""
+The client as a service: what C{twistd punch-client} runs, and what the
+C{punch:} endpoints run inside other programs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, DeferredList, fail, succeed
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from punchd.core import Address
+from punchd.errors import PeerUnavailable, Replaced
+from punchd.identity import Identity
+from punchd.interfaces import INetwork
+from punchd.net.demux import Demux
+from punchd.net.gathering import Gathering
+from punchd.net.punching import PunchingSocket
+from punchd.session.context import Context
+from punchd.session.report import describe, textOf, why
+from punchd.session.stream import Stream
+from punchd.signaling.url import RendezvousURL
+
+from .links import Links
+from .peers import Peers, Permissions, Publish
+from .presence import Presence
+from .status import Status
+
+#: How long a stop waits for goodbyes to leave, in seconds.
+_GOODBYE = 0.6
+
+
+class PunchClient(MultiService):
+    """
+    I am present at the rendezvous, and have sessions with peers.
+
+    @ivar context: what the sessions share.
+    @ivar peers: the sessions.
+    @ivar links: the connections to the rendezvous.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        network: INetwork,
+        identity: Identity,
+        urls: Sequence[RendezvousURL],
+        permissions: Permissions,
+        publish: Publish,
+        *,
+        port: int = 0,
+        mode: str = "auto",
+        patience: float = 120.0,
+        linger: float = 600.0,
+        keepalive: float = 15.0,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.port = port
+        self.socket = PunchingSocket(network, Demux())
+        self.gathering = Gathering(self.socket)
+        self.links = Links(network, urls, identity, self)
+        self.context = Context(
+            identity,
+            network.entropy(8).hex(),
+            network.reactor,
+            network.wallClock,
+            network.entropy,
+            self.socket,
+            self.gathering,
+            self.links,
+            mode=mode,
+            patience=patience,
+            linger=linger,
+            keepalive=keepalive,
+        )
+        self.peers = Peers(self.context, permissions, publish)
+        self.presence = Presence(self.context)
+        self.links.setServiceParent(self)
+
+    # --- Service
+
+    def privilegedStartService(self) -> None:
+        """
+        Open the punching socket.
+
+        @raise InvalidOption: its port is taken.
+        """
+        self.socket.open(self.port)
+        super().privilegedStartService()
+
+    def startService(self) -> None:
+        """
+        Go to the rendezvous.
+        """
+        if not self.socket.families():
+            self.socket.open(self.port)
+        super().startService()
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Say goodbye to the peers, then to the rendezvous.
+        """
+        busy = bool(self.peers.sessions)
+        self.peers.stop()
+        self.presence.stop()
+        clock = self.network.reactor
+        wait = deferLater(clock, _GOODBYE) if busy else succeed(None)
+
+        def leave(_: object) -> Deferred[Any]:
+            self.socket.close()
+            return DeferredList([super(PunchClient, self).stopService()])
+
+        return wait.addCallback(leave).addCallback(lambda _: None)
+
+    # --- what programs want
+
+    def whenRegistered(self, failAfterFailures: int | None = None) -> Deferred[None]:
+        """
+        @return: fires when a rendezvous knows us.
+        """
+        return self.links.whenRegistered(failAfterFailures)
+
+    def open(self, peerId: str, service: str) -> Deferred[Stream]:
+        """
+        Open a stream to a service of a peer.
+        """
+        return self.peers.open(peerId, service)
+
+    # --- what the rendezvous brings (links call these)
+
+    def registered(self, registration: Any) -> None:
+        """
+        The rendezvous knows us: let it see where our packets come from.
+        """
+        self.presence.registered(registration)
+
+    def incoming(
+        self,
+        dialler: str,
+        dialId: str,
+        offer: bytes,
+        flight: Sequence[bytes],
+        observed: Sequence[Address],
+    ) -> Deferred[tuple[bytes, list[bytes]]]:
+        """
+        A peer dials.
+        """
+        try:
+            return succeed(
+                self.peers.incoming(dialler, dialId, offer, flight, observed)
+            )
+        except PeerUnavailable as e:
+            return fail(e)
+
+    def replaced(self) -> None:
+        """
+        The same identity is used elsewhere.
+        """
+        self.log.error("{error}", error=str(Replaced()))
+
+    # --- what C{punchd} asks (services.control.Controlled)
+
+    def status(self) -> Status:
+        """
+        @return: the contract of C{punchd status --json}.
+        """
+        public = [textOf(address) for address in self.gathering.mapped.values()]
+        return {
+            "peerId": self.context.identity.peerId,
+            "rendezvous": {
+                "url": self.links.url,
+                "connected": self.links.registered,
+            },
+            "nat": {
+                "mapping": self.presence.mapping or "unknown",
+                "filtering": "unknown",
+                "allocation": "unknown",
+                "hairpin": None,
+                "bindingLifetime": None,
+                "publicAddresses": public,
+            },
+            "sessions": [
+                describe(session)  # type: ignore[typeddict-item]
+                for session in self.peers.sessions.values()
+            ],
+        }
+
+    def why(self, peer: str) -> dict[str, Any]:
+        """
+        @return: why the path to the peer is what it is.
+
+        @raise PeerUnavailable: there never was a session with it.
+        """
+        session = self.peers.sessions.get(peer) or self.peers.ended.get(peer)
+        if session is None:
+            raise PeerUnavailable(
+                "There was no session with that peer since the client started."
+            )
+        return why(session, peer, self.presence.mapping)
+
+    def ping(self, peer: str, count: int) -> Deferred[list[float | None]]:
+        """
+        @return: C{count} round trips in seconds through the session, one a
+            second at the most.
+        """
+        ready = self.peers.session(peer).whenReady()
+        return ready.addCallback(lambda session: session.ping(count))

@@ -1,0 +1,156 @@
+"""
+The connections to the rendezvous, one each, as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, fail
+
+from punchd.core import Address
+from punchd.errors import RendezvousUnreachable
+from punchd.identity import Identity
+from punchd.interfaces import INetwork
+from punchd.signaling.url import RendezvousURL
+
+from .link import DialAnswer, Registration, RendezvousLink
+
+
+class Owner(Protocol):
+    """
+    Who is told what comes; L{punchd.services.client.PunchClient}.
+    """
+
+    peers: Any
+
+    def registered(self, registration: Registration) -> None:
+        """
+        A rendezvous knows us.
+        """
+
+    def incoming(
+        self,
+        dialler: str,
+        dialId: str,
+        offer: bytes,
+        flight: Sequence[bytes],
+        observed: Sequence[Address],
+    ) -> Deferred[tuple[bytes, list[bytes]]]:
+        """
+        A peer dials.
+        """
+
+    def replaced(self) -> None:
+        """
+        The same identity is used elsewhere.
+        """
+
+
+class Links(MultiService):
+    """
+    I dial through the first rendezvous that knows us, and answer through the
+    one that asked.
+    """
+
+    def __init__(
+        self,
+        network: INetwork,
+        urls: Sequence[RendezvousURL],
+        identity: Identity,
+        owner: Owner,
+    ) -> None:
+        super().__init__()
+        self._owner = owner
+        self._dials: dict[str, RendezvousLink] = {}
+        self._links: list[RendezvousLink] = []
+        for url in urls:
+            self._add(network, url, identity)
+
+    def _add(self, network: INetwork, url: RendezvousURL, identity: Identity) -> None:
+        owner = self._owner
+
+        def incoming(
+            dialler: str,
+            dialId: str,
+            offer: bytes,
+            flight: Sequence[bytes],
+            observed: Sequence[Address],
+        ) -> Deferred[tuple[bytes, list[bytes]]]:
+            self._remember(dialId, link)
+            return owner.incoming(dialler, dialId, offer, flight, observed)
+
+        link = RendezvousLink(
+            network,
+            url,
+            identity,
+            onIncoming=incoming,
+            onTrickle=lambda *args: owner.peers.trickled(*args),
+            onEnded=lambda *args: owner.peers.byeReceived(*args),
+            onPeerGone=lambda peer: owner.peers.peerGone(peer),
+            onReplaced=owner.replaced,
+            onRegistered=owner.registered,
+        )
+        self._links.append(link)
+        link.setServiceParent(self)
+
+    @property
+    def url(self) -> str:
+        """
+        The URL of the rendezvous in use.
+        """
+        link = self._first() or self._links[0]
+        return str(link.url)
+
+    @property
+    def registered(self) -> bool:
+        """
+        Whether a rendezvous knows us now.
+        """
+        return self._first() is not None
+
+    def _first(self) -> RendezvousLink | None:
+        return next((link for link in self._links if link.registered), None)
+
+    def whenRegistered(self, failAfterFailures: int | None = None) -> Deferred[Any]:
+        """
+        @return: fires when the first rendezvous of the list knows us.
+        """
+        return self._links[0].whenRegistered(failAfterFailures)
+
+    # --- session.context.Link
+
+    def dial(
+        self, peer: str, dialId: str, offer: bytes, flight: Sequence[bytes]
+    ) -> Deferred[DialAnswer]:
+        """
+        Bring the offer to the peer, and its answer back.
+        """
+        link = self._first()
+        if link is None:
+            return fail(RendezvousUnreachable())
+        self._remember(dialId, link)
+        return link.dial(peer, dialId, offer, flight)
+
+    def trickle(self, dialId: str, update: bytes, datagrams: Sequence[bytes]) -> None:
+        """
+        Send more to the other side of a dial.
+        """
+        link = self._dials.get(dialId)
+        if link is not None and link.registered:
+            link.trickle(dialId, update, datagrams)
+
+    def bye(self, dialId: str, reason: str) -> None:
+        """
+        The dial is over.
+        """
+        link = self._dials.pop(dialId, None)
+        if link is not None and link.registered:
+            link.bye(dialId, reason)
+
+    def _remember(self, dialId: str, link: RendezvousLink) -> None:
+        self._dials[dialId] = link
+        while len(self._dials) > 4096:
+            self._dials.pop(next(iter(self._dials)))

@@ -1,0 +1,264 @@
+"""
+The sessions of a client, one a peer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from punchd.core import Address
+from punchd.errors import (
+    NotAllowed,
+    OfferError,
+    PeerRestarted,
+    PeerUnavailable,
+    SessionLost,
+)
+from punchd.session.context import Context
+from punchd.session.negotiation import makeAnswer
+from punchd.session.session import Session
+from punchd.session.stream import Stream
+from punchd.signaling.offer import Offer
+from punchd.signaling.replay import ReplayGuard
+
+#: Called for an incoming stream that the peer is allowed to open.
+Publish = Callable[[str, str, Stream], None]
+
+
+class Permissions(Protocol):
+    """
+    Who may do what; L{punchd.forward.rules.Allowances}.
+    """
+
+    def allowsPeer(self, peerId: str) -> bool:
+        """
+        Whether the peer may have a session.
+        """
+
+    def allows(self, peerId: str, service: str) -> bool:
+        """
+        Whether the peer may open the service.
+        """
+
+
+class Peers:
+    """
+    I have the sessions.
+
+    @ivar sessions: those that are not over, by peer id.
+    @ivar ended: the last session of each peer that has none now, to answer
+        why.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, context: Context, permissions: Permissions, publish: Publish
+    ) -> None:
+        self.context = context
+        self.permissions = permissions
+        self.publish = publish
+        self.sessions: dict[str, Session] = {}
+        self.ended: dict[str, Session] = {}
+        self._replays = ReplayGuard()
+
+    # --- ours
+
+    def session(self, peerId: str) -> Session:
+        """
+        @return: the session with the peer; it is dialled if there is none.
+        """
+        session = self.sessions.get(peerId)
+        if session is None or session.isOver:
+            dialId = self.context.entropy(12).hex()
+            session = self._make(peerId, dialId, "dialler")
+            session.dial()
+        return session
+
+    def open(self, peerId: str, service: str) -> Deferred[Stream]:
+        """
+        Open a stream to a service of a peer.
+
+        @return: fires as soon as data may be written; whether the peer lets us
+            in is told by the stream.
+        """
+        ready = self.session(peerId).whenReady()
+        return ready.addCallback(lambda session: session.openStream(service))
+
+    def _make(self, peerId: str, dialId: str, role: str) -> Session:
+        session = Session(
+            self.context,
+            peerId,
+            dialId,
+            role,  # type: ignore[arg-type]
+            self._streamOpened,
+            self._closed,
+        )
+        self.sessions[peerId] = session
+        self.ended.pop(peerId, None)
+        return session
+
+    def _closed(self, session: Session) -> None:
+        if self.sessions.get(session.peerId) is session:
+            del self.sessions[session.peerId]
+            self.ended[session.peerId] = session
+            while len(self.ended) > 100:
+                self.ended.pop(next(iter(self.ended)))
+
+    def _streamOpened(self, session: Session, service: str, stream: Stream) -> None:
+        if self.permissions.allows(session.peerId, service):
+            self.publish(session.peerId, service, stream)
+        else:
+            self.log.info(
+                "{peer} may not use {service}", peer=session.peerId, service=service
+            )
+            stream.refuse(NotAllowed)
+
+    def permissionsChanged(self) -> None:
+        """
+        End what is not permitted any more.
+        """
+        for session in list(self.sessions.values()):
+            if session.role == "listener" and not self.permissions.allowsPeer(
+                session.peerId
+            ):
+                session.stop(NotAllowed())
+
+    # --- theirs
+
+    def incoming(
+        self,
+        dialler: str,
+        dialId: str,
+        sealed: bytes,
+        flight: Sequence[bytes],
+        observed: Sequence[Address],
+    ) -> tuple[bytes, list[bytes]]:
+        """
+        A peer dials.
+
+        @return: the sealed answer and our first datagrams.
+
+        @raise PeerUnavailable: it gets no answer.
+        """
+        try:
+            offer = Offer.open(
+                sealed,
+                expectedSender=dialler,
+                expectedRecipient=self.context.identity.peerId,
+                wallTime=self.context.wallClock(),
+            )
+            self._replays.remember(dialler, dialId, self.context.clock.seconds())
+        except OfferError as e:
+            self.log.info("An offer was refused: {error}", error=str(e))
+            raise PeerUnavailable() from e
+        if offer.dialId != dialId:
+            raise PeerUnavailable()
+        session = self.sessions.get(dialler)
+        if session is not None and session.isOver:
+            session = None
+        if not self.permissions.allowsPeer(dialler) and session is None:
+            self.log.info("{peer} dials and is not allowed", peer=dialler)
+            raise PeerUnavailable()
+        if offer.resume:
+            return self._resume(session, offer, sealed, observed)
+        return self._accept(session, offer, sealed, flight, observed)
+
+    def _resume(
+        self,
+        session: Session | None,
+        offer: Offer,
+        sealed: bytes,
+        observed: Sequence[Address],
+    ) -> tuple[bytes, list[bytes]]:
+        if session is None or session.dialId != offer.resume:
+            refusal = makeAnswer(
+                self.context,
+                offer.sender,
+                offer.dialId,
+                None,
+                sealed,
+                self.context.entropy(16),
+            )
+            return refusal, []
+        if session.exchange.offering and self._wins(offer.sender):
+            raise PeerUnavailable()
+        return session.resumed(offer, sealed, observed), []
+
+    def _accept(
+        self,
+        session: Session | None,
+        offer: Offer,
+        sealed: bytes,
+        flight: Sequence[bytes],
+        observed: Sequence[Address],
+    ) -> tuple[bytes, list[bytes]]:
+        peerId = offer.sender
+        if not self.permissions.allowsPeer(peerId) and (
+            session is None or session.state != "signaling"
+        ):
+            raise PeerUnavailable()
+        if session is not None and session.state == "signaling":
+            # Both dial at once: the lower id's dial wins.
+            if self._wins(peerId):
+                raise PeerUnavailable()
+        heir = self._make(peerId, offer.dialId, "listener")
+        if session is not None:
+            restarted = session.exchange.peerIncarnation not in (
+                None,
+                offer.incarnation,
+            )
+            dialling = session.state == "signaling"
+            session.superseded(
+                PeerRestarted() if restarted else SessionLost("The peer dialled anew."),
+                heir if dialling else None,
+            )
+        return heir.accept(offer, sealed, flight, observed)
+
+    def _wins(self, peerId: str) -> bool:
+        return self.context.identity.peerId < peerId
+
+    def trickled(
+        self, peer: str, dialId: str, update: bytes, datagrams: Sequence[bytes]
+    ) -> None:
+        """
+        A peer sent more through the rendezvous.
+        """
+        session = self.sessions.get(peer)
+        if session is not None and session.exchange.dialId == dialId:
+            session.trickled(update, datagrams)
+
+    def byeReceived(self, peer: str, dialId: str, reason: str) -> None:
+        """
+        A peer ended the dial; it tells inside the session too, so this counts
+        only for a session that has no path.
+        """
+        session = self.sessions.get(peer)
+        if session is not None and session.dialId == dialId:
+            session.saidGoodbye(reason)
+
+    def peerGone(self, peer: str) -> None:
+        """
+        The rendezvous saw the peer's connection close.
+        """
+        session = self.sessions.get(peer)
+        if session is not None:
+            session.life.peerGone()
+
+    def networkChanged(self) -> None:
+        """
+        Our addresses changed, or the machine slept.
+        """
+        for session in list(self.sessions.values()):
+            session.life.networkChanged()
+
+    def stop(self) -> None:
+        """
+        Say goodbye to all.
+        """
+        for session in list(self.sessions.values()):
+            session.stop(SessionLost("The other side stopped."))

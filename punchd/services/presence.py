@@ -1,0 +1,149 @@
+"""
+Being seen: the rendezvous notes where the packets of the punching socket come
+from, and lends a relay.
+"""
+
+from __future__ import annotations
+
+from twisted.logger import Logger
+
+from punchd.core import Address
+from punchd.net.driver import Driver
+from punchd.net.relay import Relay, RelayCredentials
+from punchd.session.context import Context
+from punchd.signaling.observation import MappedAddress, Observed
+from punchd.stun.message import isMessage
+
+from .link import Registration
+
+_BINDING = (b"\x00\x01", b"\x01\x01", b"\x01\x11")
+
+
+class Presence:
+    """
+    I keep the rendezvous informed of our addresses, and the sessions of what
+    it says about them.
+
+    @ivar mapping: our NAT's mapping behaviour in RFC 4787's words, as far as
+        two addresses of the rendezvous can tell.
+    """
+
+    log = Logger()
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.mapping: str | None = None
+        self._drivers: list[Driver] = []
+        self._servers: set[Address] = set()
+        self._seen: dict[Address, Address] = {}
+        self._relay: Relay | None = None
+
+    def registered(self, registration: Registration) -> None:
+        """
+        A rendezvous knows us; what an earlier one said counts no more.
+        """
+        self._forget()
+        context = self.context
+        socket = context.socket
+        for family in socket.families():
+            servers = [a for a in registration.stun if _family(a) == family]
+            others = [a for a in registration.alternate if _family(a) == family]
+            if not servers:
+                continue
+            observed = Observed(
+                [*servers[:1], *others[:1]],
+                registration.handle,
+                registration.key,
+                context.entropy,
+                keepalive=context.keepalive,
+            )
+            driver = Driver(observed, socket.send, self._observed, context.clock)
+            self._drivers.append(driver)
+            for server in (*servers, *others):
+                self._servers.add(server)
+                socket.demux.register(server, self)
+            driver.wake()
+        self._useRelay(registration)
+
+    def _useRelay(self, registration: Registration) -> None:
+        context = self.context
+        servers = [a for a in registration.stun if _family(a) == 4] or list(
+            registration.stun
+        )
+        if registration.relayUsername is None or not servers:
+            return
+        if self._relay is None or self._relay.server != servers[0]:
+            if self._relay is not None:
+                self._relay.release()
+            self._relay = Relay(
+                context.socket,
+                servers[0],
+                context.clock,
+                context.entropy,
+                self._relayChanged,
+            )
+        self._relay.credentials = RelayCredentials(
+            registration.relayUsername,
+            registration.relayPassword or "",
+            registration.realm or "",
+            registration.relayNonce,
+        )
+        context.relay = self._relay
+
+    def _relayChanged(self) -> None:
+        if self._relay is not None:
+            self.context.gathering.relayChanged(self._relay.relayed)
+
+    def _observed(self, event: object) -> None:
+        if isinstance(event, MappedAddress):
+            self._seen[event.server] = event.mapped
+            if event.rtt is not None:
+                self.context.rtt = event.rtt
+                if self._relay is not None:
+                    self._relay.rtt = event.rtt
+            self.context.gathering.mappedLearned(event.mapped)
+            self._classify()
+
+    def _classify(self) -> None:
+        for family in (4, 6):
+            mapped = {m for s, m in self._seen.items() if _family(s) == family}
+            count = sum(_family(s) == family for s in self._seen)
+            if count >= 2 and len(mapped) == 1:
+                self.mapping = "endpoint-independent"
+                return
+            if len(mapped) > 1:
+                self.mapping = "address-dependent"
+                return
+
+    # --- IDatagramReceiver
+
+    def datagramReceived(self, data: bytes, local: Address, remote: Address) -> None:
+        """
+        The rendezvous sent something to the punching socket.
+        """
+        if isMessage(data) and data[:2] in _BINDING:
+            for driver in self._drivers:
+                driver.datagramReceived(data, local, remote)
+        elif self._relay is not None:
+            self._relay.datagramReceived(data, local, remote)
+
+    def _forget(self) -> None:
+        for driver in self._drivers:
+            driver.stop()
+        self._drivers = []
+        for server in self._servers:
+            self.context.socket.demux.unregister(server, self)
+        self._servers = set()
+        self._seen = {}
+
+    def stop(self) -> None:
+        """
+        Give the relay back.
+        """
+        self._forget()
+        if self._relay is not None:
+            self._relay.release()
+
+
+def _family(address: Address) -> int:
+    return 6 if ":" in address[0] else 4

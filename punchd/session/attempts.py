@@ -1,0 +1,225 @@
+"""
+The attempts that a session makes to find a path, each with its verdict.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from punchd.core import Address
+from punchd.errors import PeerUnavailable, RelayRefused
+from punchd.ice.pair import CandidatePair, CheckState
+from punchd.traversal.verdict import Outcome, Reason, Verdict
+
+from .carrier import Carrier
+from .context import Context
+
+if TYPE_CHECKING:
+    from .session import Session
+
+
+def _verdict(
+    strategy: str, outcome: Outcome, reason: Reason, **evidence: object
+) -> Verdict:
+    return Verdict(strategy, outcome, reason, evidence)
+
+
+class Checks:
+    """
+    I watch the checks of the ICE agent until a direct path is proven, or the
+    agent has nothing left to check.
+    """
+
+    def __init__(self, context: Context, carrier: Carrier) -> None:
+        self._context = context
+        self._carrier = carrier
+        self._waiting: Deferred[Verdict] | None = None
+        self._began = 0.0
+        self._sentBefore = 0
+
+    def start(self, again: bool) -> Deferred[Verdict]:
+        """
+        @param again: whether failed pairs are to be checked anew.
+        """
+        agent = self._carrier.agent
+        assert agent is not None
+        self._began = self._context.clock.seconds()
+        self._sentBefore = agent.checksSent
+        waiting: Deferred[Verdict] = Deferred(self._forget)
+        self._waiting = waiting
+        if again:
+            self._carrier.ice(agent.retry)
+        self._carrier.speculate()
+        return waiting
+
+    def _forget(self, waiting: Deferred[Verdict]) -> None:
+        self._waiting = None
+
+    @property
+    def running(self) -> bool:
+        """
+        Whether there is no verdict yet.
+        """
+        return self._waiting is not None
+
+    def _evidence(self) -> dict[str, object]:
+        agent = self._carrier.agent
+        pairs = [] if agent is None else list(agent.pairs)
+        direct = [pair for pair in pairs if pair.kind == "direct"]
+        sent = 0 if agent is None else agent.checksSent - self._sentBefore
+        return {
+            "seconds": round(self._context.clock.seconds() - self._began, 3),
+            "checksSent": sent,
+            "directPairs": len(direct),
+            "answered": sum(pair.lastResponse is not None for pair in direct),
+            "heardFrom": sum(pair.checksReceived > 0 for pair in direct),
+            "remotes": sorted({f"{_text(pair.remote.address)}" for pair in direct}),
+        }
+
+    def _end(self, outcome: Outcome, reason: Reason, **more: object) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(
+                Verdict("checks", outcome, reason, {**self._evidence(), **more})
+            )
+
+    def proven(self, pair: CandidatePair) -> None:
+        """
+        A direct pair carries the session.
+        """
+        self._end(
+            Outcome.SUCCEEDED,
+            Reason.PROVEN,
+            path=pair.strategy,
+            local=_text(pair.local.base),
+            remote=_text(pair.remote.address),
+        )
+
+    def finished(self) -> None:
+        """
+        The agent has nothing left to check.
+        """
+        agent = self._carrier.agent
+        if self._waiting is None or agent is None:
+            return
+        direct = [pair for pair in agent.pairs if pair.kind == "direct"]
+        if not direct:
+            self._end(Outcome.FAILED, Reason.NO_CANDIDATES)
+        elif any(pair.state is CheckState.SUCCEEDED for pair in direct):
+            # It is being put to the proof; the agent tells again if it fails.
+            if all(pair.reported is not None for pair in direct if pair.valid):
+                current = self._carrier.paths.current
+                if current is None or current.kind != "direct":
+                    self._end(Outcome.FAILED, Reason.ONE_WAY)
+        else:
+            self._end(Outcome.FAILED, Reason.NO_ANSWER)
+
+
+class Relaying:
+    """
+    I get a relayed address, and watch until a relayed path is proven.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._waiting: Deferred[Verdict] | None = None
+        self._began = 0.0
+
+    def start(self) -> Deferred[Verdict]:
+        """
+        Ask the relay for an address, if we have none.
+        """
+        waiting: Deferred[Verdict] = Deferred(self._forget)
+        self._waiting = waiting
+        self._began = self._context.clock.seconds()
+        relay = self._context.relay
+        if relay is None:
+            self._end(Outcome.FAILED, Reason.NO_RELAY)
+        else:
+            relay.whenAllocated().addCallbacks(self._allocated, self._refused)
+        return waiting
+
+    def _forget(self, waiting: Deferred[Verdict]) -> None:
+        self._waiting = None
+
+    @property
+    def running(self) -> bool:
+        """
+        Whether there is no verdict yet.
+        """
+        return self._waiting is not None
+
+    def _end(self, outcome: Outcome, reason: Reason, **evidence: object) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            seconds = round(self._context.clock.seconds() - self._began, 3)
+            waiting.callback(
+                Verdict("relay", outcome, reason, {"seconds": seconds, **evidence})
+            )
+
+    def _allocated(self, relayed: Address) -> None:
+        """
+        The candidate reaches the peer through L{Gathering<punchd.net.gathering>}.
+        """
+
+    def _refused(self, failure: Failure) -> None:
+        error = failure.value
+        code = error.code if isinstance(error, RelayRefused) else None
+        reason = Reason.ALLOCATION_REFUSED if code else Reason.RELAY_UNREACHABLE
+        self._end(Outcome.FAILED, reason, code=code, text=str(error))
+
+    def proven(self, pair: CandidatePair) -> None:
+        """
+        A relayed pair carries the session.
+        """
+        self._end(Outcome.SUCCEEDED, Reason.PROVEN, remote=_text(pair.remote.address))
+
+
+class Restart:
+    """
+    I ask the peer for new paths through the rendezvous (RFC 8445, section 9).
+    """
+
+    def __init__(self, context: Context, session: Session) -> None:
+        self._context = context
+        self._session = session
+        self.running = False
+
+    def start(self) -> Deferred[Verdict]:
+        """
+        Send an offer that resumes the session.
+        """
+        began = self._context.clock.seconds()
+        self.running = True
+        offered = self._session.offerAgain()
+
+        def took(_: object) -> Verdict:
+            self.running = False
+            return _verdict(
+                "restart",
+                Outcome.SUCCEEDED,
+                Reason.PROVEN,
+                seconds=round(self._context.clock.seconds() - began, 3),
+            )
+
+        def failed(failure: Failure) -> Verdict:
+            self.running = False
+            known = failure.check(PeerUnavailable) is not None
+            reason = Reason.PEER_UNAVAILABLE if known else Reason.SIGNALING_DOWN
+            return _verdict(
+                "restart",
+                Outcome.FAILED,
+                reason,
+                seconds=round(self._context.clock.seconds() - began, 3),
+                text=failure.getErrorMessage(),
+            )
+
+        return offered.addCallbacks(took, failed)
+
+
+def _text(address: Address) -> str:
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

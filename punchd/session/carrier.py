@@ -1,0 +1,269 @@
+"""
+How QUIC's datagrams travel: over the paths that ICE finds, and at first over
+the rendezvous.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from punchd.core import Address, Datagram
+from punchd.ice.agent import Agent
+from punchd.ice.events import (
+    CheckReceived,
+    ChecksFinished,
+    Nominated,
+    PairLost,
+    PairReported,
+    PairSucceeded,
+    RemoteCandidateLearned,
+)
+from punchd.ice.pair import CandidatePair
+from punchd.interfaces import IDatagramReceiver
+from punchd.net.driver import Driver
+from punchd.net.punching import PunchingSocket
+from punchd.stun.message import isMessage
+
+from .paths import Paths, Probe, Prove, Switched
+from .quic import QuicCore
+
+
+class Listener(Protocol):
+    """
+    Who is told what becomes of the paths; L{punchd.session.session.Session}.
+    """
+
+    def sendZero(self, datagrams: Sequence[bytes]) -> None:
+        """
+        Send session datagrams through the rendezvous.
+        """
+
+    def pathSwitched(self, pair: CandidatePair | None) -> None:
+        """
+        Another pair carries the session, or none does.
+        """
+
+    def remoteLearned(self, remote: Address) -> None:
+        """
+        The peer has one more address.
+        """
+
+    def checksFinished(self) -> None:
+        """
+        The agent has nothing left to check.
+        """
+
+    def quicHappened(self, event: object) -> None:
+        """
+        QUIC has an event.
+        """
+
+
+@implementer(IDatagramReceiver)
+class Carrier:
+    """
+    I join the ICE agent, the choice of paths and QUIC.
+
+    @ivar sent: session bytes handed to the network; C{received} likewise.
+    """
+
+    def __init__(
+        self,
+        socket: PunchingSocket,
+        clock: IReactorTime,
+        quic: QuicCore,
+        paths: Paths,
+        listener: Listener,
+    ) -> None:
+        self.socket = socket
+        self.clock = clock
+        self.quicCore = quic
+        self.paths = paths
+        self.listener = listener
+        self.agent: Agent | None = None
+        self.sent = 0
+        self.received = 0
+        self.captured: list[bytes] | None = []
+        self._remotes: set[Address] = set()
+        self._ufrag: str | None = None
+        self._ice: Driver | None = None
+        self.quic = Driver(quic, self._sendQuic, listener.quicHappened, clock)
+        self._paths = Driver(paths, _nothing, self._pathHappened, clock)
+        self._closed = False
+
+    # --- ICE
+
+    def useAgent(self, agent: Agent) -> None:
+        """
+        Check with this agent from now on; the one before is forgotten, but
+        the path in use stays until a better one is proven.
+        """
+        if self._ice is not None:
+            self._ice.stop()
+            self.paths.forget()
+        if self._ufrag is not None:
+            self.socket.demux.unregisterUfrag(self._ufrag)
+        self.agent = agent
+        self._ufrag = agent.credentials.ufrag
+        self.socket.demux.registerUfrag(self._ufrag, self)
+        self._ice = Driver(agent, self.socket.send, self._iceHappened, self.clock)
+
+    def ice(self, command: Callable[..., object], *args: object) -> None:
+        """
+        Call a command of the agent, with the time as its last argument.
+        """
+        if self._ice is not None:
+            self._ice.call(command, *args)
+
+    def addRemote(self, remote: Address) -> None:
+        """
+        What comes from this address is ours.
+        """
+        if remote not in self._remotes:
+            self._remotes.add(remote)
+            self.socket.demux.register(remote, self)
+
+    def _iceHappened(self, event: object) -> None:
+        paths = self._paths
+        if isinstance(event, PairReported):
+            paths.call(self.paths.pairReported, event.pair)
+        elif isinstance(event, CheckReceived):
+            self.addRemote(event.pair.remote.address)
+            paths.call(self.paths.checkReceived, event.pair)
+        elif isinstance(event, PairSucceeded):
+            self.addRemote(event.pair.remote.address)
+            paths.call(self.paths.pairSucceeded, event.pair)
+        elif isinstance(event, PairLost):
+            paths.call(self.paths.pairLost, event.pair)
+        elif isinstance(event, RemoteCandidateLearned):
+            self.addRemote(event.candidate.address)
+            self.listener.remoteLearned(event.candidate.address)
+        elif isinstance(event, ChecksFinished):
+            self.listener.checksFinished()
+        elif isinstance(event, Nominated):
+            # Both sides choose by proof; nomination is for other ICE agents.
+            pass
+
+    # --- paths
+
+    def _pathHappened(self, event: object) -> None:
+        agent = self.agent
+        if isinstance(event, Prove):
+            full = self.quicCore.lastFullSize
+            pair = event.pair
+            if full is not None:
+                self.socket.send([Datagram(full, pair.local.base, pair.remote.address)])
+            if agent is not None:
+                self.ice(agent.probe, pair)
+        elif isinstance(event, Probe):
+            if agent is not None:
+                self.ice(agent.probe, event.pair)
+        elif isinstance(event, Switched):
+            if agent is not None and event.before is not None:
+                self.ice(agent.setActive, event.before, False)
+            if event.pair is not None:
+                if agent is not None:
+                    self.ice(agent.setActive, event.pair, True)
+                    if agent.controlling:
+                        self.ice(agent.nominate, event.pair)
+                self.quic.call(self.quicCore.resend)
+            self.listener.pathSwitched(event.pair)
+
+    def speculate(self) -> None:
+        """
+        Let QUIC's datagrams go to the pairs under check.
+        """
+        if self.agent is not None:
+            self.paths.pairTried(self.agent.pairs)
+
+    # --- QUIC
+
+    def release(self) -> list[bytes]:
+        """
+        End the capture of QUIC's first flight.
+
+        @return: the datagrams of the flight.
+        """
+        flight, self.captured = self.captured, None
+        return flight or []
+
+    def _sendQuic(self, datagrams: Sequence[Datagram]) -> None:
+        if self.captured is not None:
+            self.captured.extend(datagram.data for datagram in datagrams)
+            return
+        pairs, zero = self.paths.routes(len(datagrams), self.quic.now())
+        for pair in pairs:
+            local, remote = pair.local.base, pair.remote.address
+            self.socket.send([Datagram(d.data, local, remote) for d in datagrams])
+        if zero:
+            self.listener.sendZero([d.data for d in datagrams])
+        self.sent += sum(len(d.data) for d in datagrams)
+        self._paths.wake()
+
+    def zeroReceived(self, datagrams: Sequence[bytes]) -> None:
+        """
+        Session datagrams came through the rendezvous.
+        """
+        for data in datagrams:
+            self.quic.datagramReceived(data, _ZERO, _ZERO)
+
+    # --- IDatagramReceiver
+
+    def datagramReceived(self, data: bytes, local: Address, remote: Address) -> None:
+        """
+        The demultiplexer found this to be ours.
+        """
+        self.datagramsReceived([(data, local, remote)])
+
+    def datagramsReceived(
+        self, datagrams: Sequence[tuple[bytes, Address, Address]]
+    ) -> None:
+        """
+        A batch has come.
+        """
+        if self._closed or self.agent is None or self._ice is None:
+            return
+        now = self.quic.now()
+        session: list[tuple[bytes, Address, Address]] = []
+        for item in datagrams:
+            data, local, remote = item
+            if isMessage(data):
+                self._ice.datagramReceived(data, local, remote)
+            else:
+                self.agent.sessionDatagramReceived(len(data), local, remote, now)
+                self.received += len(data)
+                session.append(item)
+        if session:
+            _, local, remote = session[-1]
+            self.paths.received(local, remote, now)
+            self.quic.call(
+                self.quicCore.datagramsReceived, [data for data, _, _ in session]
+            )
+
+    def close(self) -> None:
+        """
+        Stop everything at once.
+        """
+        self._closed = True
+        for remote in self._remotes:
+            self.socket.demux.unregister(remote, self)
+        if self._ufrag is not None:
+            self.socket.demux.unregisterUfrag(self._ufrag)
+        if self._ice is not None:
+            self._ice.stop()
+        self._paths.stop()
+        self.quic.stop()
+
+
+#: The place of the rendezvous in QUIC's eyes, like every other.
+_ZERO: Address = ("0.0.0.0", 0)
+
+
+def _nothing(datagrams: Sequence[Datagram]) -> None:
+    """
+    The choice of paths sends nothing itself.
+    """

@@ -1,0 +1,103 @@
+"""
+What all sessions of a client share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from punchd.core import Address, Entropy
+from punchd.identity import Identity
+from punchd.net.gathering import Gathering
+from punchd.net.punching import PunchingSocket
+from punchd.net.relay import Relay
+
+
+class DialAnswer(Protocol):
+    """
+    What the rendezvous brings back from a dial.
+    """
+
+    @property
+    def answer(self) -> bytes:
+        """
+        The peer's sealed answer.
+        """
+
+    @property
+    def flight(self) -> Sequence[bytes]:
+        """
+        The datagrams that rode along.
+        """
+
+    @property
+    def observed(self) -> Sequence[Address]:
+        """
+        Where the rendezvous saw the peer's packets come from.
+        """
+
+
+class Link(Protocol):
+    """
+    The way to the rendezvous; L{punchd.services.link.RendezvousLink}.
+    """
+
+    @property
+    def registered(self) -> bool:
+        """
+        Whether the rendezvous knows us now.
+        """
+
+    def dial(
+        self, peer: str, dialId: str, offer: bytes, flight: Sequence[bytes]
+    ) -> Deferred[DialAnswer]:
+        """
+        Bring the offer to the peer, and its answer back.
+        """
+
+    def trickle(self, dialId: str, update: bytes, datagrams: Sequence[bytes]) -> None:
+        """
+        Send more to the other side of a dial.
+        """
+
+    def bye(self, dialId: str, reason: str) -> None:
+        """
+        The dial is over.
+        """
+
+
+@dataclass
+class Context:
+    """
+    What all sessions of a client share.
+
+    @ivar incarnation: random text that tells this run of the program from the
+        next one.
+    @ivar wallClock: seconds since the epoch.
+    @ivar mode: C{"auto"}, C{"direct"} or C{"relay"}.
+    @ivar patience: seconds that a session may be without any path.
+    @ivar linger: seconds that it outlives its last stream.
+    @ivar keepalive: seconds between packets on an idle path.
+    @ivar relay: the relay in use, if the rendezvous has one.
+    @ivar rtt: seconds to the rendezvous and back, L{None} if not measured.
+    """
+
+    identity: Identity
+    incarnation: str
+    clock: IReactorTime
+    wallClock: Callable[[], float]
+    entropy: Entropy
+    socket: PunchingSocket
+    gathering: Gathering
+    link: Link
+    mode: str = "auto"
+    patience: float = 120.0
+    linger: float = 600.0
+    keepalive: float = 15.0
+    relay: Relay | None = None
+    rtt: float | None = None

@@ -1,0 +1,252 @@
+"""
+What the two sides of one session tell each other about paths, by whichever way
+there is: through the rendezvous at first, inside the session later.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from punchd.core import Address
+from punchd.errors import AuthenticationFailed, OfferError, PeerUnavailable
+from punchd.ice.candidate import Candidate
+from punchd.signaling.offer import Answer, Offer, Update
+
+from .carrier import Carrier
+from .context import Context, DialAnswer
+from .negotiation import (
+    credentialsOf,
+    makeAgent,
+    makeAnswer,
+    makeOffer,
+    makeUpdate,
+    theirCandidates,
+)
+
+if TYPE_CHECKING:
+    from .session import Session
+
+_NONCE = 16
+
+
+class Exchange:
+    """
+    I speak for one session.
+
+    @ivar peerIncarnation: which run of the peer's program this is.
+    @ivar dialId: the latest dial between the two, for updates.
+    @ivar offering: whether an offer of ours to resume is on its way.
+    """
+
+    log = Logger()
+
+    def __init__(self, context: Context, session: Session, carrier: Carrier) -> None:
+        self.context = context
+        self.session = session
+        self.carrier = carrier
+        self.peerIncarnation: str | None = None
+        self.dialId = session.dialId
+        self.offering = False
+        self._answered = False
+        self._sequence = 0
+        self._told: set[Address] = set()
+
+    # --- offers and answers
+
+    def offer(self) -> bytes:
+        """
+        @return: the sealed offer for a new session; checks begin as its answer
+            comes.
+        """
+        context, session = self.context, self.session
+        agent = makeAgent(context, controlling=True)
+        self.carrier.useAgent(agent)
+        self._tell()
+        return makeOffer(context, session.peerId, session.dialId, agent)
+
+    def takeAnswer(
+        self, sealedOffer: bytes, sealed: bytes, observed: Sequence[Address]
+    ) -> bytes:
+        """
+        @return: the nonce in the answer.
+
+        @raise OfferError: it is not the peer's answer to our offer.
+        """
+        answer = self._open(sealedOffer, sealed, self.session.dialId)
+        if answer.refusal:
+            raise PeerUnavailable()
+        self.peerIncarnation = answer.incarnation
+        self._takeRemote(answer, observed)
+        return bytes.fromhex(answer.nonce)
+
+    def answer(
+        self, offer: Offer, sealed: bytes, observed: Sequence[Address]
+    ) -> tuple[bytes, bytes]:
+        """
+        Take the peer's offer, for a new session or for new paths, and begin to
+        check.
+
+        @return: the sealed answer and the nonce in it.
+        """
+        context, session = self.context, self.session
+        controlling = session.role == "dialler"
+        self.peerIncarnation = offer.incarnation
+        self.dialId = offer.dialId
+        self._sequence = 0
+        agent = makeAgent(context, controlling)
+        self.carrier.useAgent(agent)
+        self._tell()
+        self._takeRemote(offer, observed)
+        nonce = context.entropy(_NONCE)
+        return (
+            makeAnswer(context, session.peerId, offer.dialId, agent, sealed, nonce),
+            nonce,
+        )
+
+    def offerAgain(self) -> Deferred[None]:
+        """
+        Ask the peer for new paths through the rendezvous.
+
+        @return: fires when its answer was taken.
+        """
+        context, session = self.context, self.session
+        agent = makeAgent(context, session.role == "dialler")
+        dialId = context.entropy(12).hex()
+        sealed = makeOffer(
+            context, session.peerId, dialId, agent, resume=session.dialId
+        )
+        self.offering = True
+
+        def answered(got: DialAnswer) -> None:
+            answer = self._open(sealed, got.answer, dialId)
+            if answer.refusal:
+                if answer.incarnation != self.peerIncarnation:
+                    session.peerRestarted()
+                raise PeerUnavailable("The peer knows nothing of this session.")
+            self.dialId = dialId
+            self._sequence = 0
+            self.carrier.useAgent(agent)
+            self._tell()
+            self._takeRemote(answer, got.observed)
+            self.carrier.speculate()
+
+        def over(result: object) -> object:
+            self.offering = False
+            return result
+
+        dialled = context.link.dial(session.peerId, dialId, sealed, [])
+        return dialled.addCallback(answered).addBoth(over)  # type: ignore[return-value]
+
+    def _open(self, sealedOffer: bytes, sealed: bytes, dialId: str) -> Answer:
+        return Answer.open(
+            sealed,
+            expectedSender=self.session.peerId,
+            expectedRecipient=self.context.identity.peerId,
+            offer=sealedOffer,
+            dialId=dialId,
+        )
+
+    def _takeRemote(self, signed: Offer | Answer, observed: Sequence[Address]) -> None:
+        agent = self.carrier.agent
+        assert agent is not None
+        try:
+            credentials = credentialsOf(signed)
+        except ValueError as e:
+            raise AuthenticationFailed(f"The peer's ICE credentials: {e}.") from e
+        if self.context.rtt is not None and signed.rtt:
+            agent.setRtt((self.context.rtt + signed.rtt) / 2)
+        self.carrier.ice(agent.setRemoteCredentials, credentials)
+        self._addRemote(theirCandidates(signed.candidates, observed))
+        self._answered = True
+        self._trickleLate()
+
+    # --- candidates
+
+    def _addRemote(self, candidates: Sequence[Candidate]) -> None:
+        agent = self.carrier.agent
+        if agent is None:
+            return
+        relay = self.context.relay
+        if relay is not None and candidates:
+            relay.permit({candidate.address[0] for candidate in candidates})
+        for candidate in candidates:
+            self.carrier.addRemote(candidate.address)
+            self.carrier.ice(agent.addRemoteCandidate, candidate)
+        self.carrier.speculate()
+
+    def _tell(self) -> None:
+        """
+        All candidates of this moment are in the offer or answer.
+        """
+        self._answered = False
+        self._told = {each.address for each in self.context.gathering.candidates()}
+
+    def _trickleLate(self) -> None:
+        """
+        Tell what came up between an offer and its answer.
+        """
+        for candidate in self.context.gathering.candidates():
+            self.localLearned(candidate)
+
+    def localLearned(self, candidate: Candidate) -> None:
+        """
+        We have one more address: use it, and tell the peer (RFC 8838).
+        """
+        agent = self.carrier.agent
+        if agent is None:
+            return
+        self.carrier.ice(agent.addLocalCandidate, candidate)
+        self.carrier.speculate()
+        if not self._answered or candidate.address in self._told:
+            return
+        self._told.add(candidate.address)
+        streams = self.session.streams
+        if self.carrier.paths.current is not None and streams is not None:
+            streams.sendCandidate(json.dumps([candidate.toDict()]).encode())
+            self.carrier.quic.wake()
+            return
+        update = makeUpdate(
+            self.context,
+            self.session.peerId,
+            self.dialId,
+            self.session.role,
+            self._sequence,
+            [candidate],
+        )
+        self._sequence += 1
+        self.context.link.trickle(self.dialId, update, [])
+
+    def updated(self, sealed: bytes) -> None:
+        """
+        The peer has more addresses, it says through the rendezvous.
+        """
+        role = "listener" if self.session.role == "dialler" else "dialler"
+        try:
+            update = Update.open(
+                sealed,
+                expectedSender=self.session.peerId,
+                expectedRecipient=self.context.identity.peerId,
+                dialId=self.dialId,
+                role=role,  # type: ignore[arg-type]
+            )
+        except OfferError as e:
+            self.log.debug("An update was dropped: {error}", error=str(e))
+            return
+        self._addRemote(theirCandidates(update.candidates, ()))
+
+    def candidateReceived(self, data: bytes) -> None:
+        """
+        The peer has more addresses, it says inside the session.
+        """
+        try:
+            told = json.loads(data)
+        except ValueError:
+            return
+        if isinstance(told, list):
+            dicts = [each for each in told if isinstance(each, dict)]
+            self._addRemote(theirCandidates(dicts, ()))

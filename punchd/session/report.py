@@ -1,0 +1,83 @@
+"""
+What can be told of a session, for C{punchd status} and C{punchd why}.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from punchd.core import Address
+from punchd.traversal.explain import explain
+
+from .session import Session
+
+
+def describe(session: Session) -> dict[str, Any]:
+    """
+    @return: one entry of C{sessions} in C{punchd status --json}; times in
+        seconds, sizes in bytes.
+    """
+    pair = session.paths.current
+    agent = session.carrier.agent
+    path: dict[str, Any] = {
+        "kind": None,
+        "transport": "udp",
+        "strategy": "",
+        "local": "",
+        "remote": "",
+        "rtt": None,
+    }
+    if pair is not None:
+        path |= {
+            "kind": pair.kind,
+            "strategy": pair.strategy,
+            "local": textOf(pair.local.base),
+            "remote": textOf(pair.remote.address),
+            "rtt": pair.rtt,
+        }
+    return {
+        "peer": session.peerId,
+        "state": session.state,
+        "path": path,
+        "secondsToFirstByte": session.secondsToFirstByte,
+        "secondsToDirect": session.secondsToDirect,
+        "probesSent": 0 if agent is None else agent.checksSent,
+        "bindingsUsed": len(session.context.socket.families()),
+        "keepaliveInterval": session.context.keepalive,
+        "bytesSent": session.carrier.sent,
+        "bytesReceived": session.carrier.received,
+        "pathChanges": session.paths.changes,
+        "verdicts": [verdict.toDict() for verdict in session.verdicts],
+    }
+
+
+def why(session: Session, name: str, mapping: str | None) -> dict[str, Any]:
+    """
+    @param name: what the user calls the peer.
+    @param mapping: our NAT's mapping behaviour, if known.
+
+    @return: the C{path} of L{describe}, and C{text}: sentences.
+    """
+    pair = session.paths.current
+    over = session.reason
+    return {
+        "path": describe(session)["path"],
+        "verdicts": [verdict.toDict() for verdict in session.verdicts],
+        "text": explain(
+            name,
+            session.state,
+            None if pair is None or over is not None else pair.kind,
+            None if pair is None else pair.strategy,
+            mapping,
+            session.verdicts,
+            None if over is None else over.getErrorMessage(),
+        ),
+    }
+
+
+def textOf(address: Address) -> str:
+    """
+    @return: C{host:port}, with brackets around an IPv6 host.
+    """
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

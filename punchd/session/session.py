@@ -1,0 +1,328 @@
+"""
+A session with one peer: its public face, and the world of its machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from punchd.core import Address
+from punchd.errors import PeerRestarted, PunchError, SessionLost
+from punchd.signaling.offer import Offer, Role
+from punchd.traversal.verdict import Verdict
+
+from .attempts import Checks, Relaying, Restart
+from .carrier import Carrier
+from .context import Context, DialAnswer
+from .exchange import Exchange
+from .life import Core
+from .machine import SessionMachine
+from .mux import Streams
+from .paths import Paths
+from .quic import QuicCore
+from .stream import Stream
+
+#: Called with the service that the peer wants and the stream to it.
+StreamOpened = Callable[["Session", str, Stream], None]
+
+#: How many verdicts are remembered.
+_VERDICTS = 20
+
+
+class Session:
+    """
+    I am the session with one peer.  L{SessionMachine} decides what becomes of
+    me; I do what it says (L{punchd.session.life.World}).
+
+    @ivar peerId: the other side.
+    @ivar dialId: the dial that I came from; it names the session for life.
+    @ivar verdicts: how attempts ended, the last ones.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        context: Context,
+        peerId: str,
+        dialId: str,
+        role: Role,
+        onStream: StreamOpened,
+        onClosed: Callable[[Session], None],
+    ) -> None:
+        self.context = context
+        self.peerId = peerId
+        self.dialId = dialId
+        self.role = role
+        self.onStream = onStream
+        self.onClosed = onClosed
+        self.verdicts: list[Verdict] = []
+        self.reason: Failure | None = None
+        self.began = context.clock.seconds()
+        self.secondsToReady: float | None = None
+        self.secondsToDirect: float | None = None
+        self._ready: list[Deferred[Session]] = []
+        self._isReady = False
+        self._begun = False
+        self._heir: Session | None = None
+        quic = (
+            QuicCore.client()
+            if role == "dialler"
+            else QuicCore.server(context.identity)
+        )
+        self.paths = Paths(mode=context.mode)
+        self.carrier = Carrier(context.socket, context.clock, quic, self.paths, self)
+        self.exchange = Exchange(context, self, self.carrier)
+        self.streams: Streams | None = None
+        self.checks = Checks(context, self.carrier)
+        self.relaying = Relaying(context)
+        self.restart = Restart(context, self)
+        self.core = Core(self, context.clock, context.patience, context.linger)
+        self.life = SessionMachine(self.core)
+        context.gathering.subscribe(self.exchange.localLearned)
+
+    # --- the face
+
+    def dial(self) -> None:
+        """
+        Ask the peer for a session.
+        """
+        self.life.dial()
+
+    def accept(
+        self,
+        offer: Offer,
+        sealed: bytes,
+        flight: Sequence[bytes],
+        observed: Sequence[Address],
+    ) -> tuple[bytes, list[bytes]]:
+        """
+        Take the peer's offer.
+
+        @return: the sealed answer, and the first datagrams for the peer.
+        """
+        answer, nonce = self.exchange.answer(offer, sealed, observed)
+        self._makeStreams(nonce)
+        self.carrier.zeroReceived(flight)
+        ours = self.carrier.release()
+        self.life.accept()
+        return answer, ours
+
+    def whenReady(self) -> Deferred[Session]:
+        """
+        @return: fires when streams can be opened: both sides are who they
+            should be.  Fails with why the session ended before.
+        """
+        if self._heir is not None:
+            return self._heir.whenReady()
+        if self.reason is not None:
+            return fail(self.reason)
+        if self._isReady:
+            return succeed(self)
+        waiting: Deferred[Session] = Deferred(self._ready.remove)
+        self._ready.append(waiting)
+        return waiting
+
+    def openStream(self, service: str) -> Stream:
+        """
+        Open a stream to a service of the peer; the session is ready.
+        """
+        assert self.streams is not None
+        return self.streams.openStream(service)
+
+    def stop(self, reason: PunchError) -> None:
+        """
+        End the session, and tell the peer.
+        """
+        self.life.stop(Failure(reason))
+
+    def superseded(self, reason: PunchError, heir: Session | None) -> None:
+        """
+        The peer has no part in this session any more; who waits for it waits
+        for C{heir} from now on.
+        """
+        self._heir = heir
+        if heir is not None:
+            waiting, self._ready = self._ready, []
+            for waiter in waiting:
+                heir.whenReady().chainDeferred(waiter)
+        self.life.peerClosed(Failure(reason))
+
+    @property
+    def state(self) -> str:
+        """
+        The state of the machine, for people to read.
+        """
+        return self.core.state
+
+    @property
+    def isOver(self) -> bool:
+        """
+        Whether nothing more will come of it.
+        """
+        return self.core.state in ("closing", "closed")
+
+    # --- what the rendezvous brings
+
+    def trickled(self, update: bytes, datagrams: Sequence[bytes]) -> None:
+        """
+        The peer sent more through the rendezvous.
+        """
+        if update:
+            self.exchange.updated(update)
+        self.carrier.zeroReceived(datagrams)
+
+    def resumed(
+        self, offer: Offer, sealed: bytes, observed: Sequence[Address]
+    ) -> bytes:
+        """
+        The peer wants new paths for this session.
+
+        @return: the sealed answer.
+        """
+        answer, _ = self.exchange.answer(offer, sealed, observed)
+        self.carrier.speculate()
+        return answer
+
+    def offerAgain(self) -> Deferred[None]:
+        """
+        Ask for new paths (RFC 8445, section 9).
+        """
+        return self.exchange.offerAgain()
+
+    def saidGoodbye(self, reason: str) -> None:
+        """
+        The peer ended the dial, says the rendezvous; a session with a path
+        hears it from the peer itself.
+        """
+        if self.state in ("signaling", "checking", "recovering"):
+            self.life.peerClosed(Failure(SessionLost(f"The peer ended it: {reason}")))
+
+    def peerRestarted(self) -> None:
+        """
+        The peer proved that it knows nothing of this session.
+        """
+        self.life.peerClosed(Failure(PeerRestarted()))
+
+    # --- World
+
+    def sendOffer(self) -> Deferred[None]:
+        """
+        Dial; the first flight of QUIC rides along.
+        """
+        self.carrier.quic.call(self.carrier.quicCore.start)
+        sealed = self.exchange.offer()
+        relay = self.context.relay
+        if relay is not None and self.context.mode != "direct":
+            # Not waited for: the candidate is trickled.
+            relay.whenAllocated().addErrback(lambda _: None)
+        dialled = self.context.link.dial(
+            self.peerId, self.dialId, sealed, self.carrier.release()
+        )
+        self.carrier.captured = []
+
+        def answered(got: DialAnswer) -> None:
+            nonce = self.exchange.takeAnswer(sealed, got.answer, got.observed)
+            self._makeStreams(nonce)
+            self.carrier.release()
+            self._flight = list(got.flight)
+
+        return dialled.addCallback(answered)
+
+    _flight: list[bytes] = []
+
+    def startAttempts(self) -> Mapping[str, Deferred[Verdict]]:
+        """
+        Check for direct paths, and get a relayed one.
+        """
+        started: dict[str, Deferred[Verdict]] = {}
+        current = self.paths.current
+        kind = None if current is None else current.kind
+        mode = self.context.mode
+        if mode != "relay" and kind != "direct" and not self.checks.running:
+            started["checks"] = self.checks.start(again=self._begun)
+        elif mode == "relay":
+            self.carrier.speculate()
+        if mode != "direct" and kind is None and not self.relaying.running:
+            started["relay"] = self.relaying.start()
+        self._begun = True
+        flight, self._flight = self._flight, []
+        self.carrier.zeroReceived(flight)
+        return started
+
+    def startRecovery(self) -> Mapping[str, Deferred[Verdict]]:
+        """
+        Check the old paths again, and ask the peer for new ones.
+        """
+        started = dict(self.startAttempts())
+        if not self.restart.running:
+            started["restart"] = self.restart.start()
+        return started
+
+    def sendKeepalives(self) -> float:
+        """
+        Refresh the bindings of idle paths.
+        """
+        agent = self.carrier.agent
+        if agent is not None:
+            self.carrier.ice(agent.keepalive)
+        # Early by up to a fifth, so that two sides do not fall into step.
+        return self.context.keepalive * (0.8 + self.context.entropy(1)[0] / 1280)
+
+    def carried(self, kind: str | None) -> None:
+        """
+        Say so in the log.
+        """
+        current = self.paths.current
+        if current is None:
+            self.log.info("No path to {peer} works", peer=self.peerId)
+        else:
+            self.log.info(
+                "{kind} path to {peer}: {strategy}, {remote[0]}:{remote[1]}",
+                kind=str(kind).capitalize(),
+                peer=self.peerId,
+                strategy=current.strategy,
+                remote=current.remote.address,
+            )
+
+    def noteVerdict(self, verdict: Verdict) -> None:
+        """
+        Remember how an attempt ended.
+        """
+        self.verdicts.append(verdict)
+        del self.verdicts[:-_VERDICTS]
+
+    def sayGoodbye(self, reason: Failure) -> None:
+        """
+        Tell the peer, by all means there are.
+        """
+        text = reason.getErrorMessage()
+        if self.streams is not None:
+            self.streams.close(text)
+            self.carrier.quic.wake()
+        self.context.link.bye(self.dialId, text)
+
+    def release(self, reason: Failure) -> None:
+        """
+        Give everything back.
+        """
+        self.reason = reason
+        self.context.gathering.unsubscribe(self.exchange.localLearned)
+        if self.streams is not None:
+            self.streams.lose(reason)
+        else:
+            self.context.link.bye(self.dialId, reason.getErrorMessage())
+        self.carrier.close()
+        waiting, self._ready = self._ready, []
+        for waiter in waiting:
+            waiter.errback(reason)
+        self.log.info(
+            "Session with {peer} ended: {reason}",
+            peer=self.peerId,
+            reason=reason.getErrorMessage(),
+        )
+        self.onClosed(self)

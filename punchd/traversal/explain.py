@@ -1,0 +1,108 @@
+"""
+Why a path is what it is, in plain words, and what the user could change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .verdict import Outcome, Reason, Verdict
+
+
+def explain(
+    peer: str,
+    state: str,
+    kind: str | None,
+    strategy: str | None,
+    mapping: str | None,
+    verdicts: Sequence[Verdict],
+    ended: str | None = None,
+) -> list[str]:
+    """
+    @param state: the state of the session's machine.
+    @param kind: C{"direct"}, C{"relayed"} or L{None} without a path.
+    @param strategy: what made the path possible.
+    @param mapping: our NAT's mapping behaviour in RFC 4787's words, if known.
+    @param verdicts: how the attempts ended, oldest first.
+    @param ended: why the session is over, if it is.
+
+    @return: sentences, the answer first.
+    """
+    lines = []
+    if ended is not None:
+        lines.append(f"There is no session with {peer}: {ended}")
+    elif kind == "direct":
+        lines.append(
+            f"The path to {peer} is direct ({_STRATEGIES[strategy or 'host']})."
+        )
+    elif kind == "relayed":
+        lines.append(f"The path to {peer} goes through the relay.")
+    else:
+        lines.append(f"There is no path to {peer} yet ({state}).")
+    if kind == "direct":
+        return lines
+    last = {verdict.strategy: verdict for verdict in verdicts}
+    for verdict in last.values():
+        if verdict.outcome is Outcome.FAILED:
+            lines.append(_sentence(verdict))
+    checks = last.get("checks")
+    if checks is not None and checks.reason is Reason.NO_ANSWER:
+        lines.append(_advice(checks, mapping))
+    return lines
+
+
+_STRATEGIES = {
+    "host": "both sides reach each other without any NAT in between",
+    "srflx": "through a hole that both sides punched",
+    "prflx": "through a hole that both sides punched",
+    "mapped": "through a port that a router opened on request",
+    "ipv6": "over IPv6, past the firewalls",
+    "opener": "through a hole, after a packet that only our own router saw",
+    "predicted": "through a hole at a port that was predicted",
+    "spray": "through a hole found by trying many ports",
+    "tcp": "over TCP, opened from both sides at once",
+    "relay": "through the relay",
+}
+
+
+def _sentence(verdict: Verdict) -> str:
+    evidence = verdict.evidence
+    detail = ""
+    if verdict.strategy == "checks":
+        detail = (
+            f" ({evidence.get('checksSent', 0)} checks in"
+            f" {evidence.get('seconds', 0)} s on {evidence.get('directPairs', 0)}"
+            f" address pairs; the peer's checks arrived on"
+            f" {evidence.get('heardFrom', 0)})"
+        )
+    elif evidence.get("text"):
+        detail = f" ({evidence['text']})"
+    name = _ATTEMPTS.get(verdict.strategy, verdict.strategy)
+    return f"{name}: {verdict.reason.value}{detail}."
+
+
+_ATTEMPTS = {
+    "checks": "Direct path",
+    "relay": "Relay",
+    "restart": "Asking the peer for new paths",
+}
+
+
+def _advice(checks: Verdict, mapping: str | None) -> str:
+    if mapping is not None and mapping.startswith("address"):
+        return (
+            "Your NAT gives every destination another port (mapping"
+            f" {mapping}), so the port that the rendezvous sees is not the one that"
+            " the peer has to send to. A port forwarding to a fixed --port, UPnP on"
+            " the router, or IPv6 would make a direct path possible."
+        )
+    if not checks.evidence.get("heardFrom"):
+        return (
+            "Your side keeps one port for all destinations, so the cause is"
+            " probably at the peer: a NAT that gives every destination another"
+            " port, or a firewall that drops UDP. Ask there for `punchd status`."
+        )
+    return (
+        "The peer's packets arrive here but no answers do: a firewall on one side"
+        " lets only one direction pass."
+    )
