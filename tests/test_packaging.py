@@ -22,7 +22,6 @@ COMMANDS = ("punch-client", "punch-rendezvous")
 
 pytestmark = [
     pytest.mark.timeout(300),
-    pytest.mark.xdist_group("packaging"),
 ]
 
 
