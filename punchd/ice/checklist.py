@@ -168,12 +168,10 @@ class Checklist:
             return "too many remote candidates"
         self._learned.pop(address, None)
         self._remotes[address] = candidate
-        if known is None:
-            for base in list(self._bases.values()):
-                self._pair(base, candidate)
-            return None
-        for pair in self._pairs.values():
-            if pair.key[1] == address:
+        # A learned one was paired with the base that learned it only.
+        for base in list(self._bases.values()):
+            pair = self._pair(base, candidate)
+            if pair is not None:
                 pair.remote = candidate
         return None
 
