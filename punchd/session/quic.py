@@ -151,7 +151,7 @@ class QuicCore:
         if "HandshakeCompleted" in names:
             self._connection = connection
             self._halfOpen.clear()
-            self._note(events)
+            self._record(events)
         elif "ConnectionTerminated" in names:
             self._halfOpen = {
                 k: c for k, c in self._halfOpen.items() if c is not connection
@@ -295,7 +295,7 @@ class QuicCore:
         @return: what happened, the data of each stream joined.
         """
         if self._connection is not None:
-            self._note(iter(self._connection.next_event, None))
+            self._record(iter(self._connection.next_event, None))
         events, self._events = self._events, []
         return events
 
@@ -352,7 +352,7 @@ class QuicCore:
                 break
         return out
 
-    def _note(self, events: Iterable[Any]) -> None:
+    def _record(self, events: Iterable[Any]) -> None:
         self._events += translate(events, self._peerKey)
 
     def _peerKey(self) -> bytes | None:

@@ -1,0 +1,383 @@
+"""
+All streams of one session.
+
+L{Streams} stands between a L{QuicCore<punchd.session.quic.QuicCore>}, whose
+events it is fed with and whose streams it fills just in time, and the
+L{Stream<punchd.session.stream.Stream>}s that Twisted's protocols use.  It
+reads no clock and knows no reactor.  What has to call application code from a
+clean stack is put off until the core's deadline, which is then at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from punchd.errors import (
+    AuthenticationFailed,
+    ProtocolViolation,
+    PunchError,
+    ServiceFailed,
+    SessionLost,
+)
+from punchd.identity import Identity
+
+from .auth import Dial
+from .channel import Channel
+from .control import Bye, Candidate, Credit, Frame, Hello, Ping, Pong
+from .events import (
+    DatagramReceived,
+    Event,
+    HandshakeCompleted,
+    PingAcknowledged,
+    StreamData,
+    StreamReset,
+    StreamStopped,
+    Terminated,
+)
+from .quic import MAX_DATAGRAM, QuicCore
+from .stream import Stream
+from .table import Table
+from .turns import RoundTrip
+
+#: What a dialler sends at most before the listener has admitted it, and what a
+#: listener keeps at most before it has, in bytes; an event counts as some more.
+EARLY = 256 << 10
+EARLY_KEPT = 2 * EARLY
+_EVENT_COST = 64
+
+#: Application error codes of CONNECTION_CLOSE, out of the way of QUIC's own.
+NO_ERROR = 0
+AUTHENTICATION_FAILED = 0x70756E01
+PROTOCOL_VIOLATION = 0x70756E02
+
+
+def _ignore(*args: object) -> None:
+    pass
+
+
+def _refuse(service: str, stream: Stream) -> None:
+    stream.refuse(ServiceFailed)
+
+
+class Streams:
+    """
+    The streams of one session.
+
+    @ivar onIncoming: called with the service and the L{Stream} that the peer
+        opened for it; calls C{accept} or C{refuse}, now or later.
+    @ivar onAdmitted: called once streams may be used: the dialler has seen the
+        right key, the listener a valid proof.
+    @ivar onHello: called with the peer's incarnation.
+    @ivar onCandidate: called with the body of a L{Candidate} frame.
+    @ivar onDatagram: called with the payload of a DATAGRAM frame.
+    @ivar onPong: called with the bytes of a L{Ping} that was answered.
+    @ivar onBye: called with the reason when the peer ends the session.
+    @ivar onLost: called with what ended the session, once.
+    @ivar onCount: called with L{count} when it has changed.
+    @ivar roundTrip: the smallest round-trip time lately.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        core: QuicCore,
+        *,
+        clock: Callable[[], float],
+        wake: Callable[[], None],
+        identity: Identity,
+        peerId: str,
+        incarnation: str = "",
+    ) -> None:
+        self.onIncoming: Callable[[str, Stream], object] = _refuse
+        self.onAdmitted: Callable[[], object] = _ignore
+        self.onHello: Callable[[str], object] = _ignore
+        self.onCandidate: Callable[[bytes], object] = _ignore
+        self.onDatagram: Callable[[bytes], object] = _ignore
+        self.onPong: Callable[[bytes], object] = _ignore
+        self.onBye: Callable[[str], object] = _ignore
+        self.onLost: Callable[[Exception], object] = _ignore
+        self.onCount: Callable[[int], object] = _ignore
+        self.roundTrip = RoundTrip(core)
+        self._core = core
+        self._clock = clock
+        self._wake = wake
+        self._peerId = peerId
+        self._channel = Channel(core, identity, peerId, incarnation)
+        self._table = Table(core, identity.peerId, peerId, self._kick)
+        self._table.onIncoming = lambda service, s: self.onIncoming(service, s)
+        self._table.onCount = lambda count: self.onCount(count)
+        self._admitted = False
+        self._early: list[StreamData | StreamReset | StreamStopped] = []
+        self._earlyKept = 0
+        self._inside = 0
+        self._kicked = False
+        core.source = self
+
+    # --- for the session ----------------------------------------------------
+
+    @property
+    def admitted(self) -> bool:
+        """
+        Whether streams may be used.
+        """
+        return self._admitted
+
+    @property
+    def lost(self) -> Exception | None:
+        """
+        What ended the session, if it ended.
+        """
+        return self._table.lost
+
+    @property
+    def count(self) -> int:
+        """
+        How many streams are open or wait to be.
+        """
+        return self._table.count
+
+    @property
+    def bytesSent(self) -> int:
+        """
+        Bytes of all streams handed to QUIC.
+        """
+        return self._table.turns.sent
+
+    @property
+    def bytesReceived(self) -> int:
+        """
+        Bytes of all streams that came.
+        """
+        return self._table.received
+
+    def authenticate(self, dial: Dial) -> None:
+        """
+        The dial is known; no stream is used before.
+        """
+        try:
+            self._channel.authenticate(dial)
+            self._admit()
+        except PunchError as e:
+            self._break(e)
+        self._kick()
+
+    def openStream(self, service: str, protocol: Any = None) -> Stream:
+        """
+        Open a stream to a service of the peer.  Data may be written at once,
+        without waiting for C{whenOpen}.
+
+        @param protocol: what to connect to it.
+
+        @raise ValueError: no service can have that name.
+        """
+        stream = self._table.open(service)
+        if protocol is not None:
+            stream.attach(protocol)
+        self._kick()
+        return stream
+
+    def sendCandidate(self, body: bytes) -> None:
+        """
+        Tell the peer about paths.
+
+        @raise ValueError: it is too long, see L{punchd.session.control.MAX_BODY}.
+        """
+        self._channel.send(Candidate(body))
+        self._kick()
+
+    def ping(self, token: bytes) -> None:
+        """
+        Ask the peer's program for a sign of life; L{onPong} gets it.
+        """
+        self._channel.send(Ping(token))
+        self._kick()
+
+    def sendDatagram(self, data: bytes) -> None:
+        """
+        Send a DATAGRAM frame; it is dropped while streams may not be used.
+
+        @raise punchd.errors.DatagramTooLarge: it does not fit.
+        """
+        usable = self._admitted and self.lost is None
+        if usable or len(data) > MAX_DATAGRAM:
+            self._core.sendDatagram(data)
+            self._kick()
+
+    def pathChanged(self, now: float) -> None:
+        """
+        The session goes another way, or can be reached again on its way.
+        """
+        self.roundTrip.forget()
+        self._core.resend(now)
+        self._kick()
+
+    def lose(self, reason: Exception | Failure) -> None:
+        """
+        Fail every stream, those that wait and those to come.
+        """
+        if isinstance(reason, Failure):
+            error = reason.value
+            reason = error if isinstance(error, Exception) else SessionLost(str(error))
+        if self.lost is None:
+            self._early.clear()
+            self._table.fail(reason)
+            self._table.later(self._tellLost, reason)
+
+    def close(self, reason: str = "") -> None:
+        """
+        Say goodbye, and fail every stream.
+        """
+        now = self._clock()
+        self._core.note(now)
+        if self.lost is None:
+            self._channel.send(Bye(reason))
+            self._channel.flush()
+        self.lose(SessionLost(reason))
+        self._core.close(NO_ERROR, reason, now)
+        self._kick()
+
+    def eventReceived(self, event: Event) -> None:
+        """
+        Take an event of the core.
+        """
+        self._inside += 1
+        try:
+            self._event(event)
+        except (ProtocolViolation, AuthenticationFailed) as e:
+            self._break(e)
+        finally:
+            self._inside -= 1
+        if self._kicked and not self._inside:
+            self._kicked = False
+            self._wake()
+
+    # --- for the core, see L{punchd.session.source} -------------------------
+
+    def fill(self) -> bool:
+        """
+        Hand over what QUIC should send next.
+
+        @return: whether there was anything.
+        """
+        if not self._admitted or self.lost is not None:
+            return False
+        self._inside += 1
+        try:
+            for credit in self._table.takeCredits():
+                self._channel.send(credit)
+            moved = self._channel.flush()
+            self._table.openWaiting()
+            early = self._core.isClient and self._channel.greeted is None
+            if self._table.turns.fill(EARLY if early else None):
+                moved = True
+                self.roundTrip.measure()
+        finally:
+            self._inside -= 1
+        return moved
+
+    def due(self, now: float) -> None:
+        """
+        Do what was put off.
+        """
+        self._inside += 1
+        try:
+            self._channel.due(now)
+            self._table.run()
+        except AuthenticationFailed as e:
+            self._break(e)
+        finally:
+            self._inside -= 1
+        # The core is drained after this.
+        self._kicked = False
+
+    def deadline(self) -> float | None:
+        """
+        @return: when L{due} wants to be called.
+        """
+        return self._core.now if self._table.pending else self._channel.deadline()
+
+    # --- inside -------------------------------------------------------------
+
+    def _kick(self) -> None:
+        if self._inside:
+            self._kicked = True
+        else:
+            self._core.note(self._clock())
+            self._wake()
+
+    def _tellLost(self, reason: Exception) -> None:
+        self.onLost(reason)
+
+    def _break(self, error: PunchError) -> None:
+        self.log.info(
+            "The session with {peer} ends: {error}", peer=self._peerId, error=error
+        )
+        failed = isinstance(error, AuthenticationFailed)
+        code = AUTHENTICATION_FAILED if failed else PROTOCOL_VIOLATION
+        self.lose(error)
+        self._core.close(code, str(error), self._core.now)
+        self._kick()
+
+    def _admit(self) -> None:
+        if self._admitted or not self._channel.admitted:
+            return
+        self._admitted = True
+        self._table.later(lambda: self.onAdmitted())
+        early, self._early = self._early, []
+        for event in early:
+            self._table.eventReceived(event)
+
+    def _event(self, event: Event) -> None:
+        channel = self._channel
+        if isinstance(event, Terminated):
+            if event.code == AUTHENTICATION_FAILED:
+                self.lose(AuthenticationFailed(event.reason))
+            else:
+                self.lose(SessionLost(event.reason))
+        elif self.lost is not None:
+            pass
+        elif isinstance(event, HandshakeCompleted):
+            channel.secured(event.peerSpki)
+            self._admit()
+        elif isinstance(event, PingAcknowledged):
+            self.roundTrip.acknowledged(event.uid)
+        elif isinstance(event, DatagramReceived):
+            if self._admitted:
+                self.onDatagram(event.data)
+        elif event.id == channel.inbound:
+            if not isinstance(event, StreamData):
+                raise ProtocolViolation("The peer closed the control stream.")
+            frames = channel.dataCame(event.data, event.end)
+            self._admit()
+            for frame in frames:
+                self._frame(frame)
+        elif self._admitted:
+            self._table.eventReceived(event)
+        else:
+            self._keep(event)
+
+    def _frame(self, frame: Frame) -> None:
+        if isinstance(frame, Credit):
+            self._table.credited(frame, self.roundTrip.seconds)
+        elif isinstance(frame, Hello):
+            self.onHello(frame.incarnation)
+        elif isinstance(frame, Candidate):
+            self.onCandidate(frame.data)
+        elif isinstance(frame, Pong):
+            self.onPong(frame.data)
+        elif isinstance(frame, Bye):
+            self.onBye(frame.reason)
+
+    def _keep(self, event: StreamData | StreamReset | StreamStopped) -> None:
+        # The dialler's proof may be behind what came first.
+        if isinstance(event, StreamData):
+            self._earlyKept += len(event.data)
+        self._earlyKept += _EVENT_COST
+        if self._earlyKept > EARLY_KEPT:
+            raise AuthenticationFailed("The dialler sends before it said who it is.")
+        self._early.append(event)

@@ -1,0 +1,264 @@
+"""
+The streams of a session that are open or wait to be.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from twisted.logger import Logger
+
+from punchd.errors import ProtocolViolation, ServiceFailed
+
+from .control import Credit
+from .credit import Growth
+from .events import StreamData, StreamReset, StreamStopped
+from .flow import FAULT, Flow
+from .quic import QuicCore
+from .stream import Stream
+from .turns import Turns
+
+#: How many streams each side may have open at once; more wait their turn.
+MAX_STREAMS = 100
+
+#: What an honest peer can at most have sent that nobody took, in bytes.
+MAX_BUFFERED = 192 << 20
+
+
+def _refuse(service: str, stream: Stream) -> None:
+    stream.refuse(ServiceFailed)
+
+
+def _ignore(count: int) -> None:
+    pass
+
+
+class Table:
+    """
+    Opens streams, finds them by number, and is their carrier.
+
+    @ivar onIncoming: called with the service and the stream that the peer
+        opened for it.
+    @ivar onCount: called when L{count} has changed.
+    @ivar received: bytes of all streams that came since the session began.
+    @ivar lost: what ended the session, if it ended.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, core: QuicCore, ownId: str, peerId: str, kick: Callable[[], None]
+    ) -> None:
+        self.onIncoming: Callable[[str, Stream], object] = _refuse
+        self.onCount: Callable[[int], object] = _ignore
+        self.ownId = ownId
+        self.peerId = peerId
+        self.growth = Growth()
+        self.turns = Turns(core)
+        self.received = 0
+        self.lost: Exception | None = None
+        self._core = core
+        self._kick = kick
+        self._streams: dict[int, Stream] = {}
+        self._waiting: deque[Stream] = deque()
+        self._opened = 0
+        self._highest = -1
+        self._credits: dict[int, int] = {}
+        self._later: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+
+    # --- for the session ----------------------------------------------------
+
+    @property
+    def count(self) -> int:
+        """
+        How many streams are open or wait to be.
+        """
+        return len(self._streams) + len(self._waiting)
+
+    @property
+    def pending(self) -> bool:
+        """
+        Whether L{run} has something to do.
+        """
+        return bool(self._later)
+
+    def open(self, service: str) -> Stream:
+        """
+        @return: a stream that is opened when its turn has come.
+        """
+        stream = Stream(self, None, service, opener=True)
+        if self.lost is not None:
+            stream.fail(self.lost)
+        else:
+            self._waiting.append(stream)
+            self._counted()
+        return stream
+
+    def openWaiting(self) -> None:
+        """
+        Open those whose turn it is.
+        """
+        core = self._core
+        while self._waiting and self._opened < MAX_STREAMS and core.mayOpen():
+            stream = self._waiting.popleft()
+            stream.id = core.openStream()
+            self._streams[stream.id] = stream
+            self._opened += 1
+            self.turns.add(stream)
+
+    def takeCredits(self) -> list[Credit]:
+        """
+        @return: what the peer should be told of the bytes taken here.
+        """
+        pairs = list(self._credits.items())
+        self._credits.clear()
+        step = Credit.LIMIT
+        return [Credit(tuple(pairs[i : i + step])) for i in range(0, len(pairs), step)]
+
+    def credited(self, credit: Credit, rtt: float | None) -> None:
+        """
+        The peer tells of the bytes taken there.
+
+        @raise ProtocolViolation: it took what was never sent.
+        """
+        for id, taken in credit.taken:
+            stream = self._streams.get(id)
+            if stream is not None:
+                if not stream.outgoing.credit.granted(taken, rtt, self._core.now):
+                    raise ProtocolViolation("The peer took more than there was.")
+                self.turns.add(stream)
+
+    def eventReceived(self, event: StreamData | StreamReset | StreamStopped) -> None:
+        """
+        Something happened on a stream.
+
+        @raise ProtocolViolation: the peer sends more than it may.
+        """
+        stream = self._streams.get(event.id) or self._begun(event)
+        if stream is None:
+            return
+        if isinstance(event, StreamData):
+            self.received += len(event.data)
+            stream.dataCame(event.data, event.end)
+        elif isinstance(event, StreamReset):
+            stream.peerReset()
+        else:
+            stream.peerStopped()
+
+    def fail(self, reason: Exception) -> None:
+        """
+        Fail every stream, those that wait and those to come.
+        """
+        self.lost = reason
+        self._credits.clear()
+        for stream in [*self._streams.values(), *self._waiting]:
+            stream.fail(reason)
+
+    def run(self) -> None:
+        """
+        Do what was put off; what that puts off in turn waits once more.
+        """
+        for _ in range(len(self._later)):
+            f, arguments = self._later.popleft()
+            try:
+                f(*arguments)
+            except Exception:
+                self.log.failure("A callback of a stream failed")
+
+    # --- for the streams ----------------------------------------------------
+
+    def hasData(self, stream: Flow) -> None:
+        """
+        C{stream} has something to send, or has ended.
+        """
+        if isinstance(stream, Stream) and self.turns.add(stream):
+            self._kick()
+
+    def later(self, f: Callable[..., object], *args: object) -> None:
+        """
+        Call C{f} soon, from a clean stack.
+        """
+        self._later.append((f, args))
+        self._kick()
+
+    def call(self, stream: Flow, f: Callable[..., object], *args: object) -> None:
+        """
+        Call application code; an exception ends the stream, as in Twisted's
+        reactors.
+        """
+        try:
+            f(*args)
+        except Exception as e:
+            self.log.failure("Unhandled error in a stream's protocol")
+            stream.abort(e)
+
+    def tellTaken(self, id: int, taken: int) -> None:
+        """
+        The user of a stream has taken that many bytes.
+        """
+        self._credits[id] = taken
+        self._kick()
+
+    def reset(self, id: int, code: int) -> None:
+        """
+        Give up sending on a stream.
+        """
+        self._core.resetStream(id, code)
+        self._kick()
+
+    def stop(self, id: int, code: int) -> None:
+        """
+        Ask the peer to give up sending on a stream.
+        """
+        self._core.stopStream(id, code)
+        self._kick()
+
+    def incoming(self, service: str, stream: Flow) -> None:
+        """
+        The peer opened a stream.
+        """
+        assert isinstance(stream, Stream)
+        try:
+            self.onIncoming(service, stream)
+        except Exception:
+            self.log.failure("Cannot take a stream for {service}", service=service)
+            stream.refuse(ServiceFailed)
+
+    def forget(self, stream: Flow) -> None:
+        """
+        The stream is over.
+        """
+        assert isinstance(stream, Stream)
+        if stream.id is not None:
+            if self._streams.pop(stream.id, None) is not None and stream.opener:
+                self._opened -= 1
+            self._credits.pop(stream.id, None)
+        elif stream in self._waiting:
+            self._waiting.remove(stream)
+        self._counted()
+
+    # --- inside -------------------------------------------------------------
+
+    def _counted(self) -> None:
+        self.later(lambda: self.onCount(self.count))
+
+    def _begun(self, event: StreamData | StreamReset | StreamStopped) -> Stream | None:
+        """
+        @return: the stream that the peer begins with this event, if it does.
+        """
+        id = event.id
+        theirs = 1 if self._core.isClient else 0
+        if id & 3 == theirs and id > self._highest:
+            # What lies between has begun, too, but nothing of it came yet.
+            first = theirs if self._highest < 0 else self._highest + 4
+            for other in range(first, id + 4, 4):
+                self._streams[other] = Stream(self, other, "", opener=False)
+            self._highest = id
+            self._counted()
+            return self._streams[id]
+        if isinstance(event, StreamData) and not event.end and id & 3 > 1:
+            # A kind of stream that a later version may know.
+            self._core.stopStream(id, FAULT)
+        return None
