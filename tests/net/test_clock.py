@@ -46,7 +46,8 @@ def test_plainReactorFreezes(times: Times) -> None:
     What this module is for: a reactor's call waits longer when the wall clock
     is set back.
     """
-    reactor, ran = SelectReactor(), []
+    reactor = SelectReactor()
+    ran: list[int] = []
     reactor.callLater(10, ran.append, 1)
     times.pass_(11)
     times.wall -= 3600
@@ -62,7 +63,8 @@ def test_scheduledAfterwards(times: Times, step: float) -> None:
     A call made with the monotonic clock is due after seconds that passed,
     however the wall clock is set; so is one that was reset or delayed.
     """
-    reactor, ran = makeMonotonic(SelectReactor()), []
+    reactor = makeMonotonic(SelectReactor())
+    ran: list[int] = []
     reactor.callLater(10, ran.append, 1)
     reactor.callLater(1, ran.append, 2).reset(20)
     reactor.callLater(10, ran.append, 3).delay(20)
@@ -87,7 +89,8 @@ def test_scheduledBefore(times: Times) -> None:
     """
     A call that was scheduled with the old clock stays due, and can be reset.
     """
-    reactor, ran = SelectReactor(), []
+    reactor = SelectReactor()
+    ran: list[int] = []
     reactor.callLater(10, ran.append, 1)
     moved = reactor.callLater(10, ran.append, 2)
     makeMonotonic(reactor)
@@ -138,15 +141,16 @@ def test_bootTime(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     The clock that counts sleep is read.
     """
-    monkeypatch.setattr(time, "clock_gettime", lambda which: ("read", which))
-    assert bootTime() == ("read", clock._BOOT_CLOCK)
+    monkeypatch.setattr(time, "clock_gettime", lambda which: 7.0 + which)
+    assert bootTime() == 7.0 + clock._BOOT_CLOCK
 
 
 def detector() -> tuple[Clock, dict[str, float], list[float], SleepDetector]:
     """
     A started detector, its clock, the time slept so far and what it told.
     """
-    clock, slept, told = Clock(), {"seconds": 0.0}, []
+    clock, slept = Clock(), {"seconds": 0.0}
+    told: list[float] = []
     made = SleepDetector(
         clock,
         told.append,

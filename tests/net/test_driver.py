@@ -192,7 +192,8 @@ def test_failingSend(flushLoggedErrors: Callable[..., list[Any]]) -> None:
     """
     What sending raises does not keep events from being delivered.
     """
-    core, events = Script(), []
+    core = Script()
+    events: list[object] = []
 
     def send(datagrams: object) -> None:
         raise OSError("no")

@@ -1,0 +1,106 @@
+"""
+The network of the machine we run on.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import ifaddr
+from zope.interface import implementer
+
+from punchd.interfaces import IDatagramPort, IDatagramReceiver, INetwork
+
+from .udp import UDPPort
+
+#: With this variable set and not empty, UDP goes without GSO and GRO.
+NO_OFFLOAD = "PUNCHD_NO_OFFLOAD"
+
+# Interfaces of bridges and tunnels inside one machine: a peer elsewhere rarely
+# reaches us there, but may be in there too.
+_VIRTUAL = re.compile(
+    r"docker|br-|veth|virbr|vnet|vmnet|lxc|lxd|cni|flannel|cali|podman|kube|dummy"
+)
+# Tunnels to elsewhere reach far, at a price.
+_TUNNEL = re.compile(r"tun|tap|wg|tailscale|zt|utun|ppp|ipsec")
+
+
+@implementer(INetwork)
+class KernelNetwork:
+    """
+    I am the kernel's network.
+
+    @ivar reactor: the reactor; make it monotonic first, see
+        L{punchd.net.clock.makeMonotonic}.
+    """
+
+    def __init__(
+        self, reactor: Any, *, environ: Mapping[str, str] = os.environ
+    ) -> None:
+        self.reactor = reactor
+        self._offload = not environ.get(NO_OFFLOAD)
+
+    def listenDatagram(
+        self, receiver: IDatagramReceiver, family: int, host: str, port: int
+    ) -> IDatagramPort:
+        """
+        Open a UDP socket.
+
+        @raise twisted.internet.error.CannotListenError: the address is taken
+            or is not ours.
+        """
+        opened: IDatagramPort = UDPPort(
+            self.reactor, receiver, family, host, port, offload=self._offload
+        )
+        return opened
+
+    def localHosts(self) -> list[tuple[str, str]]:
+        """
+        @return: (host, interfaceName) of the addresses that others may reach;
+            physical interfaces first, then tunnels, then bridges inside this
+            machine.
+        """
+        found = []
+        for adapter in ifaddr.get_adapters():
+            for ip in adapter.ips:
+                host = ip.ip if isinstance(ip.ip, str) else ip.ip[0]
+                if _reachable(host):
+                    found.append((host, adapter.name))
+        return sorted(dict.fromkeys(found), key=_rank)
+
+    def wallClock(self) -> float:
+        """
+        @return: seconds since the epoch.
+        """
+        return time.time()
+
+    def entropy(self, count: int) -> bytes:
+        """
+        @return: C{count} random bytes.
+        """
+        return os.urandom(count)
+
+
+def _reachable(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return not (
+        address.is_loopback
+        or address.is_link_local
+        or address.is_multicast
+        or address.is_unspecified
+    )
+
+
+def _rank(found: tuple[str, str]) -> int:
+    name = found[1]
+    if _VIRTUAL.match(name):
+        return 2
+    return 1 if _TUNNEL.match(name) else 0

@@ -1,0 +1,221 @@
+"""
+How datagrams leave through one socket: singly, or in runs that the kernel cuts
+into datagrams (UDP_SEGMENT, "GSO"), from a chosen address and with a chosen hop
+limit.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections import Counter
+from collections.abc import Sequence
+from itertools import islice
+
+from punchd.core import Address, Datagram
+
+from . import ancillary
+
+#: UDP_MAX_SEGMENTS of linux/udp.h when it was new; and less than the greatest
+#: payload of a datagram, for both families.
+SEGMENTS = 64
+SEGMENTED = 65000
+
+#: What the smallest MTU of IPv6 leaves to a payload: a run of smaller segments
+#: that the kernel calls invalid is not too big for the path.
+SAFE_SEGMENT = 1232
+
+_GSO_ERRORS = {errno.EIO, errno.EINVAL, errno.EMSGSIZE, errno.EOPNOTSUPP}
+_CACHED = 1024
+
+
+class Sender:
+    """
+    I send datagrams through a non-blocking UDP socket.  What the network has to
+    complain about is swallowed and counted.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        family: int,
+        counters: Counter[str],
+        *,
+        offload: bool = True,
+        choosesSource: bool = True,
+    ) -> None:
+        """
+        @param family: 4 or 6.
+        @param counters: where to count.
+        @param offload: whether to use GSO where the kernel has it.
+        @param choosesSource: whether the socket has more than one address.
+        """
+        self._socket = sock
+        self._family = family
+        self._counters = counters
+        segmenting = offload and ancillary.canSegment(sock)
+        #: The greatest segment that runs may be made of; 0 for no runs.
+        self._segmentLimit = SEGMENTED if segmenting else 0
+        self._choosesSource = choosesSource
+        self._hopLimitByOption = family == 4 and not ancillary.LINUX
+        self._controls: dict[tuple[str, int | None], list[ancillary.Control]] = {}
+        self._remotes: set[Address] = set()
+
+    @property
+    def segmenting(self) -> bool:
+        """
+        Whether runs leave as one; goes off for good when the kernel turns out
+        not to manage it.
+        """
+        return self._segmentLimit > 0
+
+    def transmit(self, datagrams: Sequence[Datagram]) -> int:
+        """
+        @return: how many were sent or given up; fewer than there are when the
+            kernel has no room.
+        """
+        start, total = 0, len(datagrams)
+        while start < total:
+            end = self._runFrom(datagrams, start) if self._segmentLimit else start + 1
+            if end - start > 1:
+                done = self._sendRun(datagrams[start:end])
+            else:
+                done = self.sendOne(datagrams[start])
+            if not done:
+                return start
+            start += done
+        return total
+
+    def _runFrom(self, datagrams: Sequence[Datagram], start: int) -> int:
+        """
+        @return: the end of the run that can leave as one: one source, one
+            destination, one hop limit, one size, but for a shorter last one.
+        """
+        first = datagrams[start]
+        size = room = len(first.data)
+        end = start + 1
+        if not 0 < size <= self._segmentLimit:
+            return end
+        for candidate in islice(datagrams, end, start + SEGMENTS):
+            length = len(candidate.data)
+            room += length
+            if (
+                not 0 < length <= size
+                or room > SEGMENTED
+                or candidate.remote != first.remote
+                or candidate.local != first.local
+                or candidate.ttl != first.ttl
+            ):
+                break
+            end += 1
+            if length < size:
+                break
+        return end
+
+    def _sendRun(self, run: Sequence[Datagram]) -> int:
+        """
+        @return: how many were sent or given up; 0 when there is no room.
+        """
+        first = run[0]
+        size = len(first.data)
+        try:
+            control = self._controlFor(first)
+            self._socket.sendmsg(
+                [datagram.data for datagram in run],
+                [*control, ancillary.segmentControl(size)],
+                0,
+                first.remote,
+            )
+        except BlockingIOError:
+            return 0
+        except OSError as e:
+            if e.errno not in _GSO_ERRORS:
+                self._count(e, len(run))
+                return len(run)
+            # Whose fault is it?  The run's, if its first one can leave alone.
+            counted = self._counters.total()
+            done = self.sendOne(first)
+            if done and self._counters.total() == counted:
+                self._runRefused(e, size)
+            return done
+        return len(run)
+
+    def _runRefused(self, error: OSError, size: int) -> None:
+        """
+        Send no such run again: none at all, unless it may have been too big for
+        the path.
+        """
+        self._counters["segmenting " + ancillary.errorName(error)] += 1
+        mayBeTooBig = size > SAFE_SEGMENT and error.errno != errno.EIO
+        self._segmentLimit = size - 1 if mayBeTooBig else 0
+
+    def sendOne(self, datagram: Datagram) -> int:
+        """
+        @return: 1 if it was sent or given up, 0 when there is no room.
+        """
+        try:
+            control = self._controlFor(datagram)
+            if datagram.ttl is not None and self._hopLimitByOption:
+                self._sendWithOption(datagram, control)
+            elif control:
+                self._socket.sendmsg([datagram.data], control, 0, datagram.remote)
+            else:
+                self._socket.sendto(datagram.data, datagram.remote)
+        except BlockingIOError:
+            return 0
+        except OSError as e:
+            self._count(e)
+        return 1
+
+    def _sendWithOption(
+        self, datagram: Datagram, control: list[ancillary.Control]
+    ) -> None:
+        """
+        Where IPv4's hop limit is no control message, it is set for one call.
+        """
+        option = (socket.IPPROTO_IP, socket.IP_TTL)
+        usual = self._socket.getsockopt(*option)
+        self._socket.setsockopt(*option, datagram.ttl or usual)
+        try:
+            self._socket.sendmsg([datagram.data], control, 0, datagram.remote)
+        finally:
+            self._socket.setsockopt(*option, usual)
+
+    def _count(self, error: OSError, times: int = 1) -> None:
+        self._counters["send " + ancillary.errorName(error)] += times
+
+    def _controlFor(self, datagram: Datagram) -> list[ancillary.Control]:
+        """
+        @return: the control messages that the datagram's source and hop limit
+            take.
+
+        @raise OSError: one of its addresses is none of this family.
+        """
+        if datagram.remote not in self._remotes:
+            if len(self._remotes) >= _CACHED:
+                self._remotes.clear()
+            # The socket module would take a name, and block to look it up.
+            self._check(datagram.remote)
+            self._remotes.add(datagram.remote)
+        local = datagram.local
+        host = local[0] if local is not None and self._choosesSource else ""
+        key = (host, datagram.ttl)
+        control = self._controls.get(key)
+        if control is None:
+            if len(self._controls) >= _CACHED:
+                self._controls.clear()
+            control = []
+            if host not in ("", "0.0.0.0", "::"):
+                control += ancillary.sourceControl(self._family, host)
+            if datagram.ttl is not None:
+                control += ancillary.hopLimitControl(self._family, datagram.ttl)
+            self._controls[key] = control
+        return control
+
+    def _check(self, address: Address) -> None:
+        try:
+            socket.inet_pton(ancillary.addressFamily(self._family), address[0])
+        except ValueError as e:
+            raise OSError(f"{address[0]!r} is no address") from e
+        if not 0 < address[1] < 65536:
+            raise OSError(f"{address[1]!r} is no port to send to")

@@ -1,0 +1,297 @@
+"""
+A UDP socket of the kernel.
+
+Twisted's own UDP port makes one system call and one small read for each
+datagram, and can tell neither to which address of ours a datagram came nor let
+us choose where one leaves from.  This one
+
+  - reads into one buffer, with UDP_GRO many datagrams of a flow at a time, and
+    hands a batch over in one call to who takes batches;
+  - sends runs of datagrams of one size, source and destination with one call
+    (UDP_SEGMENT, "GSO");
+  - knows and chooses the local address (IP_PKTINFO, IPV6_PKTINFO) and the hop
+    limit of each datagram;
+  - swallows what the network has to complain about, and counts it.
+
+All of this falls back to plain calls where the kernel lacks it.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import Any
+
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import (
+    ILoggingContext,
+    IReactorFDSet,
+    IReadWriteDescriptor,
+)
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from punchd.core import Address, Datagram
+from punchd.interfaces import IBatchReceiver, IDatagramPort, IDatagramReceiver
+
+from . import ancillary
+from .sending import SEGMENTS, Sender
+
+#: System calls, and datagrams, that one readiness may take before others on the
+#: reactor have their turn.
+READS = 32
+BATCH = 512
+
+#: Datagrams that wait for room in the kernel's send buffer.
+QUEUE = 1024
+
+RECEIVE_BUFFER = 4 << 20
+SEND_BUFFER = 2 << 20
+
+#: (data, local, remote)
+Received = tuple[bytes, Address, Address]
+
+_CACHED = 1024
+_WILDCARDS = ("", "0.0.0.0", "::")
+
+
+@implementer(IDatagramPort, IReadWriteDescriptor, ILoggingContext)
+class UDPPort:
+    """
+    I am an open UDP socket on a reactor.
+
+    @ivar family: 4 or 6.
+    @ivar counters: what went wrong, by name: C{send E...}, C{receive E...} for
+        system errors, C{send bad address}, C{send overflow} for datagrams that
+        waited too long, C{receive overflow} for those that the kernel had no
+        room for, C{segmenting E...} for runs that it refused.
+    @ivar sender: the way out; it tells whether it is still C{segmenting}.
+    @ivar coalescing: whether the kernel may give several datagrams at a time.
+    """
+
+    _log = Logger()
+
+    # Read into and copied from within one call, so one serves all sockets.
+    _buffer = bytearray(1 << 16)
+
+    def __init__(
+        self,
+        reactor: IReactorFDSet,
+        receiver: IDatagramReceiver,
+        family: int,
+        host: str = "",
+        port: int = 0,
+        *,
+        offload: bool = True,
+    ) -> None:
+        """
+        @param family: 4 or 6.
+        @param host: the address to bind, C{""} for the wildcard.
+        @param port: the port to bind, 0 for any.
+        @param offload: whether to use GSO and GRO where the kernel has them.
+
+        @raise CannotListenError: the address is taken or is not ours, or the
+            host has no such family.
+        """
+        self.family = family
+        self.counters: Counter[str] = Counter()
+        self._reactor = reactor
+        anyReceiver: Any = receiver
+        self._receive: Callable[[bytes, Address, Address], None]
+        self._receive = anyReceiver.datagramReceived
+        self._receiveBatch: Callable[[list[Received]], None] | None = None
+        if IBatchReceiver.providedBy(receiver):
+            self._receiveBatch = anyReceiver.datagramsReceived
+        try:
+            self._socket = self._open(family, host, port)
+        except (OSError, OverflowError) as e:
+            raise CannotListenError(host, port, e) from e
+        bound = self._socket.getsockname()
+        self._host: Address = (bound[0], bound[1])
+        self._packetInformation = ancillary.packetInformation(family)
+        self.sender = Sender(
+            self._socket,
+            family,
+            self.counters,
+            offload=offload,
+            choosesSource=bound[0] in _WILDCARDS,
+        )
+        self.coalescing = offload and ancillary.coalesce(self._socket)
+        self._locals: dict[bytes, Address] = {}
+        self._queue: deque[Datagram] = deque()
+        self._closed = False
+        reactor.addReader(self)
+
+    @staticmethod
+    def _open(family: int, host: str, port: int) -> socket.socket:
+        addressFamily = ancillary.addressFamily(family)
+        sock = socket.socket(addressFamily, socket.SOCK_DGRAM)
+        try:
+            sock.setblocking(False)
+            if family == 6:
+                # 0.0.0.0 and :: shall be bound to one port beside each other.
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            ancillary.enlarge(sock, RECEIVE_BUFFER, SEND_BUFFER)
+            ancillary.countOverflow(sock)
+            if host:
+                # A name would be looked up, and block.
+                socket.inet_pton(addressFamily, host)
+            if host in _WILDCARDS:
+                ancillary.askForDestination(sock, family)
+            sock.bind((host or ("0.0.0.0" if family == 4 else "::"), port))
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    # --- IDatagramPort -------------------------------------------------------
+
+    def getHost(self) -> Address:
+        """
+        @return: the bound (host, port).
+        """
+        return self._host
+
+    def send(self, datagram: Datagram) -> None:
+        """
+        Send one datagram, or count why not.
+        """
+        if self._queue or (not self._closed and not self.sender.sendOne(datagram)):
+            self._enqueue((datagram,))
+
+    def sendMany(self, datagrams: Sequence[Datagram]) -> None:
+        """
+        Send several, in order.
+        """
+        if self._queue:
+            self._enqueue(datagrams)
+        elif not self._closed:
+            done = self.sender.transmit(datagrams)
+            if done < len(datagrams):
+                self._enqueue(datagrams[done:])
+
+    def close(self) -> None:
+        """
+        Close the socket at once; what waits to be sent is dropped.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        self._queue.clear()
+        self._reactor.removeReader(self)
+        self._reactor.removeWriter(self)
+        self._socket.close()
+
+    # --- IReadWriteDescriptor ------------------------------------------------
+
+    def fileno(self) -> int:
+        """
+        @return: the descriptor, -1 once closed.
+        """
+        return self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        """
+        @return: what the log calls us.
+        """
+        return f"{type(self).__name__} {self._host[0]} {self._host[1]}"
+
+    def connectionLost(self, reason: Any) -> None:
+        """
+        The reactor gave the descriptor up.
+        """
+        self.close()
+
+    def doRead(self) -> None:
+        """
+        Read a bounded batch and deliver it.
+        """
+        batch: list[Received] = []
+        buffer = self._buffer
+        buffers = [buffer]
+        receive = self._socket.recvmsg_into
+        level, kind = self._packetInformation
+        for _ in range(READS):
+            try:
+                size, controls, _, remote = receive(buffers, ancillary.SPACE)
+            except BlockingIOError:
+                break
+            except OSError as e:
+                # An ICMP error for what was sent before; reading goes on.
+                self.counters["receive " + ancillary.errorName(e)] += 1
+                continue
+            local = self._host
+            segment = size
+            for controlLevel, controlKind, value in controls:
+                if controlKind == kind and controlLevel == level:
+                    local = self._locals.get(value) or self._localOf(value)
+                elif controlLevel == socket.IPPROTO_UDP:
+                    segment = int.from_bytes(value, sys.byteorder)
+                elif controlLevel == socket.SOL_SOCKET:
+                    count = int.from_bytes(value, sys.byteorder)
+                    self.counters["receive overflow"] = count
+            remote = remote[:2]
+            if size <= segment:
+                batch.append((bytes(memoryview(buffer)[:size]), local, remote))
+                continue
+            data = bytes(memoryview(buffer)[:size])
+            batch += [
+                (data[start : start + segment], local, remote)
+                for start in range(0, size, segment)
+            ]
+            if len(batch) >= BATCH:
+                break
+        if batch:
+            self._deliver(batch)
+
+    def doWrite(self) -> None:
+        """
+        There is room again for what waits.
+        """
+        queue = self._queue
+        while queue:
+            some = list(islice(queue, SEGMENTS))
+            done = self.sender.transmit(some)
+            for _ in range(done):
+                queue.popleft()
+            if done < len(some):
+                return
+        self._reactor.removeWriter(self)
+
+    # --- receiving -----------------------------------------------------------
+
+    def _deliver(self, batch: list[Received]) -> None:
+        if self._receiveBatch is not None:
+            try:
+                self._receiveBatch(batch)
+            except Exception:
+                self._log.failure("A receiver of datagrams failed")
+            return
+        for data, local, remote in batch:
+            if self._closed:
+                return
+            try:
+                self._receive(data, local, remote)
+            except Exception:
+                self._log.failure("A receiver of datagrams failed")
+
+    def _localOf(self, value: bytes) -> Address:
+        if len(self._locals) >= _CACHED:
+            self._locals.clear()
+        host = ancillary.destination(self.family, value)
+        local = self._locals[value] = (host, self._host[1])
+        return local
+
+    # --- sending -------------------------------------------------------------
+
+    def _enqueue(self, datagrams: Sequence[Datagram]) -> None:
+        queue = self._queue
+        if not queue:
+            self._reactor.addWriter(self)
+        queue.extend(datagrams)
+        while len(queue) > QUEUE:
+            queue.popleft()
+            self.counters["send overflow"] += 1
