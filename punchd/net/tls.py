@@ -19,7 +19,6 @@ from twisted.internet.interfaces import (
     IOpenSSLClientConnectionCreator,
     IOpenSSLServerConnectionCreator,
 )
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from punchd.errors import FingerprintMismatch, InvalidOption
@@ -138,6 +137,8 @@ def _nameOf(certificate: x509.Certificate) -> str | None:
 class PinnedCredentials:
     """
     What a client shows to a rendezvous of which it knows the key.
+
+    @ivar mismatch: what was wrong with the key that was shown last, or L{None}.
     """
 
     def __init__(self, identity: Identity, fingerprint: str, host: str) -> None:
@@ -148,6 +149,7 @@ class PinnedCredentials:
         self._sslContext = _context(identity)
         self._sslContext.set_alpn_protos([SIGNALING])
         self._sslContext.set_verify(SSL.VERIFY_PEER, self._verify)
+        self.mismatch: FingerprintMismatch | None = None
         self._fingerprint = fingerprint
         self._host = host
 
@@ -168,16 +170,13 @@ class PinnedCredentials:
             return True
         shown = peerIdOf(spkiOf(certificate.to_cryptography()))
         if shown == self._fingerprint:
+            self.mismatch = None
             return True
-        # Before our own certificate is sent: an impostor learns nothing.
-        connection.get_app_data().failVerification(
-            Failure(
-                FingerprintMismatch(
-                    f"The rendezvous at {self._host} shows the key {shown}, "
-                    f"but its URL says {self._fingerprint}: it was set up anew, "
-                    "or somebody is in between."
-                )
-            )
+        # Refused before our own certificate is sent: an impostor learns nothing.
+        self.mismatch = FingerprintMismatch(
+            f"The rendezvous at {self._host} shows the key {shown}, but its URL "
+            f"says {self._fingerprint}: it was set up anew, or somebody is in "
+            "between."
         )
         return False
 

@@ -1,6 +1,6 @@
 """
-The rendezvous' side of signaling: one L{SignalingConnection} a client, and one
-L{Registrar} that passes on what they have to say to each other.
+The rendezvous' side of signaling: what clients have to say to each other is
+passed on.
 """
 
 from __future__ import annotations
@@ -11,29 +11,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import Deferred, TimeoutError
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.protocol import connectionDone
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from punchd.core import Address
-from punchd.errors import PeerUnavailable, RendezvousRefused
+from punchd.errors import PeerUnavailable
 from punchd.signaling import commands
-from punchd.signaling.boxes import FIRST_BOX, BoundedAMP
+from punchd.signaling.boxes import FIRST_BOX
 from punchd.signaling.directory import Dial, Directory, Presence
-from punchd.stun.limit import PrefixLimit
+
+from .signalingconnection import SignalingConnection
 
 #: A listener has this long to answer a dial.
 ANSWER = 10.0
 #: No refusal comes sooner: whether a peer is absent or unwilling cannot be told
 #: from the time that the refusal took.
 REFUSAL = 0.5
-#: Clients send a Ping each minute.
-SILENCE = 150.0
-#: Signed updates and the like: a second in the long run, and at once.
-COMMAND_RATE = 50.0
-COMMAND_BURST = 400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,125 +45,6 @@ class Offering:
     stun: Sequence[Address]
     alternate: Sequence[Address]
     relay: Callable[[str], dict[str, Any]]
-
-
-class SignalingConnection(BoundedAMP):
-    """
-    I am the connection of one client, which has proven its peer id.
-    """
-
-    def __init__(
-        self, registrar: Registrar, peer: str, host: str, patience: float = FIRST_BOX
-    ) -> None:
-        super().__init__(
-            registrar.clock,
-            {
-                commands.Register: self.register,
-                commands.Dial: self.dial,
-                commands.Trickle: self.trickle,
-                commands.Bye: self.bye,
-                commands.Renew: self.renew,
-                commands.Ping: self.ping,
-            },
-            patience=patience,
-        )
-        self.registrar = registrar
-        self.peer = peer
-        self.host = host
-        self.presence: Presence | None = None
-        self._silence: IDelayedCall | None = None
-        self._limit = PrefixLimit(COMMAND_RATE, COMMAND_BURST)
-
-    def dataReceived(self, data: bytes) -> None:
-        """
-        Something came: the client is alive.
-        """
-        if self._silence is not None:
-            self._silence.reset(SILENCE)
-        super().dataReceived(data)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """
-        The presence ends.
-        """
-        super().connectionLost(reason)
-        if self._silence is not None and self._silence.active():
-            self._silence.cancel()
-        self.registrar.disconnected(self)
-
-    def say(self, command: Any, **arguments: Any) -> None:
-        """
-        Send a command that has no answer, if the client is still there.
-        """
-        if self.transport is not None:
-            self.send(command, **arguments)
-
-    # --- commands -----------------------------------------------------------------
-
-    def register(self, version: float, agent: str, resume: str | None) -> Any:
-        """
-        @see: L{commands.Register}.
-        """
-        if version != commands.VERSION:
-            raise RendezvousRefused(
-                f"The rendezvous speaks version {commands.VERSION} of signaling, "
-                f"the client version {version}."
-            )
-        if self.presence is not None:
-            raise RendezvousRefused("This connection has registered before.")
-        answer = self.registrar.register(self, resume)
-        self.trust()
-        self._silence = self._clock.callLater(SILENCE, self.refuse, "silence")
-        return answer
-
-    def _registered(self) -> Presence:
-        if self.presence is None:
-            self.refuse("a command before registration")
-            raise PeerUnavailable()
-        return self.presence
-
-    def dial(
-        self, peer: str, dialId: str, offer: bytes, flight: list[bytes]
-    ) -> Deferred[dict[str, Any]]:
-        """
-        @see: L{commands.Dial}.
-        """
-        return self.registrar.dial(self._registered(), peer, dialId, offer, flight)
-
-    def trickle(
-        self, dialId: str, update: bytes, datagrams: list[bytes]
-    ) -> dict[str, Any]:
-        """
-        @see: L{commands.Trickle}.
-        """
-        presence = self.presence
-        if presence is None:
-            self.refuse("a command before registration")
-        elif self._limit.allows("", self._clock.seconds()):
-            self.registrar.trickle(presence, dialId, update, datagrams)
-        return {}
-
-    def bye(self, dialId: str, reason: str) -> dict[str, Any]:
-        """
-        @see: L{commands.Bye}.
-        """
-        if self.presence is None:
-            self.refuse("a command before registration")
-        else:
-            self.registrar.bye(self.presence, dialId, reason)
-        return {}
-
-    def renew(self) -> dict[str, Any]:
-        """
-        @see: L{commands.Renew}.
-        """
-        return self.registrar.relayFor(self._registered())
-
-    def ping(self) -> dict[str, Any]:
-        """
-        @see: L{commands.Ping}.
-        """
-        return {}
 
 
 class Registrar:
@@ -233,7 +109,7 @@ class Registrar:
         for connection in list(self._connections):
             connection.refuse("the rendezvous stops")
 
-    # --- presence -------------------------------------------------------------------
+    # --- presence
 
     def register(
         self, connection: SignalingConnection, resume: str | None
@@ -297,7 +173,7 @@ class Registrar:
         """
         return self._offering.relay(presence.handle)
 
-    # --- dials ------------------------------------------------------------------------
+    # --- dials
 
     def dial(
         self,
@@ -356,7 +232,7 @@ class Registrar:
         self.counters["refused"] += 1
         rest = max(0.0, began + REFUSAL - self.clock.seconds())
 
-        waiting = deferLater(self.clock, rest)
+        waiting: Deferred[None] = deferLater(self.clock, rest)
         self._refusals.add(waiting)
 
         def refuse(result: object) -> dict[str, Any]:

@@ -96,7 +96,7 @@ class BoundedAMP(amp.AMP):
         if self.transport is not None:
             self.transport.abortConnection()
 
-    # --- the connection -------------------------------------------------------
+    # --- the connection
 
     def makeConnection(self, transport: Any) -> None:
         """
@@ -137,7 +137,7 @@ class BoundedAMP(amp.AMP):
             self._late.cancel()
             self._late = None
 
-    # --- what goes out --------------------------------------------------------
+    # --- what goes out
 
     def sendBox(self, box: Any) -> None:
         """
@@ -206,7 +206,7 @@ class BoundedAMP(amp.AMP):
         )
         return waited.addTimeout(seconds, self._clock)
 
-    # --- what comes in --------------------------------------------------------
+    # --- what comes in
 
     def dataReceived(self, data: bytes) -> None:
         """

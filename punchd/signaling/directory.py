@@ -204,7 +204,7 @@ class Directory:
     def __len__(self) -> int:
         return len(self._byPeer) - len(self._left)
 
-    # --- presence ---------------------------------------------------------------
+    # --- presence
 
     def register(
         self, peer: str, host: str, connection: object, resume: str | None, now: float
@@ -299,7 +299,7 @@ class Directory:
         if not self._networks[network]:
             del self._networks[network]
 
-    # --- dials ------------------------------------------------------------------
+    # --- dials
 
     def dial(self, dialler: Presence, peer: str, dialId: str, now: float) -> Dial:
         """
@@ -357,7 +357,7 @@ class Directory:
             return None
         return dial
 
-    # --- the relay ----------------------------------------------------------------
+    # --- the relay
 
     def mayAllocate(self, handle: str) -> bool:
         """

@@ -1,0 +1,411 @@
+"""
+A client's link to its rendezvous: it is there, or on its way back.
+
+Rules.
+
+  1. There is one connection, kept by Twisted's L{ClientService}.  An attempt
+     has succeeded when the rendezvous has taken the registration.
+  2. What is asked while there is no connection waits for the next one, but not
+     for long.
+  3. Two things end the link for good: a newer registration of the same
+     identity, and a rendezvous that proves, before the first registration, to
+     be another one than its URL says.  Everything else is tried again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from twisted.application.internet import ClientService
+from twisted.application.service import Service
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    fail,
+    maybeDeferred,
+    succeed,
+)
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from punchd.core import Address
+from punchd.errors import (
+    CertificateRejected,
+    FingerprintMismatch,
+    PunchError,
+    RendezvousUnreachable,
+    Replaced,
+)
+from punchd.identity import Identity
+from punchd.net.tls import clientCredentials
+from punchd.signaling import commands
+from punchd.signaling.url import RendezvousURL
+
+from .linkconnection import LinkConnection
+from .registering import Registered, RegisteringEndpoint, patience
+from .registration import DialAnswer, Registration, Waiters
+
+__all__ = ["DialAnswer", "Registration", "RendezvousLink"]
+
+#: Seconds that a question to the rendezvous may take; an answer to a dial has
+#: ten seconds there, and some on the way.
+ANSWER: Final = 10.0
+DIAL: Final = 13.0
+#: Seconds that a connection has to last before a loss of it is not taken for
+#: one more failed attempt.
+STABLE: Final = 10.0
+#: Byes that wait for the connection.
+MAX_BYES: Final = 256
+#: Seconds that the goodbye of TLS may take.
+CLOSING: Final = 1.0
+
+Incoming = Callable[
+    [str, str, bytes, Sequence[bytes], Sequence[Address]],
+    "Deferred[tuple[bytes, list[bytes]]]",
+]
+
+
+def _ignore(*arguments: object) -> None:
+    """
+    Nobody wants to know.
+    """
+
+
+class RendezvousLink(Service):
+    """
+    I keep a client registered with its rendezvous.
+
+    @ivar url: where the rendezvous is.
+    @ivar registration: what it gave us, L{None} while it does not know us.
+    @ivar handle: that of the last registration, L{None} before the first one.
+    @ivar lastFailure: why the last attempt failed, or the connection was lost.
+    """
+
+    log = Logger()
+    name: Any = "link"
+
+    def __init__(
+        self,
+        network: Any,
+        url: RendezvousURL,
+        identity: Identity,
+        *,
+        onIncoming: Incoming,
+        onTrickle: Callable[[str, str, bytes, Sequence[bytes]], object] = _ignore,
+        onEnded: Callable[[str, str, str], object] = _ignore,
+        onPeerGone: Callable[[str], object] = _ignore,
+        onPeerReturned: Callable[[str], object] = _ignore,
+        onRegistered: Callable[[Registration], object] = _ignore,
+        onDisconnected: Callable[[Failure], object] = _ignore,
+        onReplaced: Callable[[], object] = _ignore,
+        onGaveUp: Callable[[Failure], object] = _ignore,
+        agent: str = "punchd",
+        trustRoot: Any = None,
+    ) -> None:
+        """
+        @param network: an L{punchd.interfaces.INetwork}.
+        @param onIncoming: a peer dials: called with its id, the dial id, the
+            sealed offer, the flight and the peer's observed addresses; fires
+            with a sealed answer and a flight, or fails, of which the peer
+            learns no more than L{PeerUnavailable}.
+        @param onTrickle: called with peer, dial id, sealed update (which may be
+            empty) and datagrams.
+        @param onEnded: the peer ended a dial, or left before it was answered:
+            called with peer, dial id and reason.
+        @param onPeerGone: the connection of a peer to which there is an
+            accepted dial was closed.
+        @param onPeerReturned: it is back, as the same process.
+        @param onRegistered: the rendezvous has taken us, first or again.
+        @param onDisconnected: it has lost us; the link is on its way back.
+        @param onReplaced: a newer registration has taken our place.
+        @param onGaveUp: the link has ended for good, for that or another
+            reason; the failure says which.
+        @param agent: our name and version.
+        @param trustRoot: replaces the platform's authorities when the URL has
+            no fingerprint.
+        """
+        self.url = url
+        self.registration: Registration | None = None
+        self.lastFailure: Failure | None = None
+        self._clock = network.reactor
+        self.onIncoming = onIncoming
+        self._callbacks: dict[str, Callable[..., object]] = {
+            "onTrickle": onTrickle,
+            "onEnded": onEnded,
+            "onPeerGone": onPeerGone,
+            "onPeerReturned": onPeerReturned,
+            "onRegistered": onRegistered,
+            "onDisconnected": onDisconnected,
+            "onReplaced": onReplaced,
+            "onGaveUp": onGaveUp,
+        }
+        self._connection: LinkConnection | None = None
+        self.handle: str | None = None
+        self._since = 0.0
+        self._failures = 0
+        self._gaveUp: Failure | None = None
+        self._announcing: IDelayedCall | None = None
+        self._waiters = Waiters()
+        self._byes: dict[str, str] = {}
+        credentials = clientCredentials(identity, url.fingerprint, url.host, trustRoot)
+        self._client = ClientService(
+            RegisteringEndpoint(self._clock, url, credentials, agent, self),
+            Factory.forProtocol(Registered),
+            retryPolicy=patience(network.entropy, lambda: self._failures),
+            clock=self._clock,
+        )
+
+    # --- the service
+
+    def startService(self) -> None:
+        """
+        Begin to look for the rendezvous.
+        """
+        super().startService()
+        self._client.startService()
+
+    def stopService(self) -> Deferred[None]:
+        """
+        @return: fires when the connection is closed.
+        """
+        super().stopService()
+        self._waiters.fail(Failure(CancelledError()))
+        if not self._client.running:
+            return succeed(None)
+        connection = self._connection
+        if connection is not None:
+            # A rendezvous that does not answer any more must not hold us up.
+            late = self._clock.callLater(CLOSING, connection.refuse, "closing")
+            stopping = maybeDeferred(self._client.stopService)
+            return stopping.addBoth(lambda _: late.cancel() if late.active() else None)
+        return maybeDeferred(self._client.stopService)
+
+    @property
+    def registered(self) -> bool:
+        """
+        Whether the rendezvous knows us now.
+        """
+        return self.registration is not None
+
+    def whenRegistered(
+        self, failAfterFailures: int | None = None
+    ) -> Deferred[Registration]:
+        """
+        @param failAfterFailures: give up waiting after so many failed attempts;
+            L{None} to wait forever.
+
+        @return: fires with the registration; fails with L{FingerprintMismatch},
+            L{CertificateRejected}, L{RendezvousUnreachable},
+            L{punchd.errors.RendezvousRefused} or L{Replaced}.
+        """
+        if self._gaveUp is not None:
+            return fail(self._gaveUp)
+        if self.registration is not None:
+            return succeed(self.registration)
+        return self._waiters.add(failAfterFailures)
+
+    def check(self) -> None:
+        """
+        The machine has slept, or its addresses have changed: find out whether
+        the connection is still there.
+        """
+        if self._connection is not None:
+            self._connection.check()
+
+    # --- what a client can say
+
+    def dial(
+        self, peer: str, dialId: str, offer: bytes, flight: Sequence[bytes] = ()
+    ) -> Deferred[DialAnswer]:
+        """
+        Bring a sealed offer to a peer.  Cancelling takes it back.
+
+        @return: fires with the answer; fails with L{PeerUnavailable} or with
+            what L{whenRegistered} fails with.
+        """
+
+        def registered(registration: object) -> Deferred[dict[str, Any]]:
+            assert self._connection is not None
+            return self._connection.ask(
+                commands.Dial,
+                DIAL,
+                peer=peer,
+                dialId=dialId,
+                offer=offer,
+                flight=flight,
+            )
+
+        def failed(failure: Failure) -> Failure:
+            if failure.check(CancelledError):
+                self.bye(dialId, "cancelled")
+            if failure.check(CancelledError, PunchError):
+                return failure
+            return Failure(
+                RendezvousUnreachable(
+                    "The connection to the rendezvous broke before the peer answered."
+                )
+            )
+
+        dialling = self._soon().addCallback(registered)
+        return dialling.addCallbacks(lambda found: DialAnswer(**found), failed)
+
+    def renew(self) -> Deferred[Registration]:
+        """
+        @return: fires with the registration and fresh credentials in it.
+        """
+
+        def registered(registration: object) -> Deferred[dict[str, Any]]:
+            assert self._connection is not None
+            return self._connection.ask(commands.Renew, ANSWER)
+
+        def renewed(response: dict[str, Any]) -> Registration:
+            if self.registration is None:
+                raise RendezvousUnreachable()
+            self.registration = self.registration.renewed(response)
+            return self.registration
+
+        return self._soon().addCallback(registered).addCallback(renewed)
+
+    def trickle(
+        self, dialId: str, update: bytes, datagrams: Sequence[bytes] = ()
+    ) -> None:
+        """
+        Send more to the other side of a dial; nothing when there is no link.
+        """
+        if self._connection is not None and self.registration is not None:
+            self._connection.send(
+                commands.Trickle, dialId=dialId, update=update, datagrams=datagrams
+            )
+
+    def bye(self, dialId: str, reason: str) -> None:
+        """
+        A dial is over; said later when there is no link.
+        """
+        reason = reason[: commands.MAX_REASON // 4]
+        if self._connection is not None and self.registration is not None:
+            self._connection.send(commands.Bye, dialId=dialId, reason=reason)
+        elif len(self._byes) < MAX_BYES:
+            self._byes[dialId] = reason
+
+    def _soon(self) -> Deferred[Any]:
+        waiting: Deferred[Any] = self.whenRegistered(failAfterFailures=2)
+        return waiting.addTimeout(ANSWER, self._clock, onTimeoutCancel=self._notInTime)
+
+    def _notInTime(self, result: Any, seconds: float) -> Any:
+        if isinstance(result, Failure) and result.check(CancelledError):
+            raise RendezvousUnreachable("There is no connection to the rendezvous.")
+        return result
+
+    # --- attempts
+
+    def taken(self, connection: LinkConnection, registration: Registration) -> None:
+        """
+        @see: L{.registering.RegistrationOwner.taken}.
+        """
+        self._connection = connection
+        self._since = self._clock.seconds()
+        self.registration = registration
+        self.handle = registration.handle
+        # Once the machine of ClientService knows of it too.
+        self._announcing = self._clock.callLater(0, self._announce)
+
+    def _announce(self) -> None:
+        """
+        Tell of the registration, when the machine of L{ClientService} has
+        settled, or as the first word of the rendezvous comes in.
+        """
+        announcing, self._announcing = self._announcing, None
+        if announcing is None or self.registration is None:
+            return
+        if announcing.active():
+            announcing.cancel()
+        byes, self._byes = self._byes, {}
+        for dialId, reason in byes.items():
+            self.bye(dialId, reason)
+        self.log.info(
+            "registered with {url}", url=str(self.url), event="link-registered"
+        )
+        self._call("onRegistered", self.registration)
+        self._waiters.succeed(self.registration)
+
+    def attemptFailed(self, failure: Failure) -> None:
+        """
+        @see: L{.registering.RegistrationOwner.attemptFailed}.
+        """
+        if self.lastFailure is None or str(self.lastFailure.value) != str(
+            failure.value
+        ):
+            # Once a cause, not once an attempt.
+            self.log.warn("{reason}", reason=str(failure.value), event="link-failed")
+        self.lastFailure = failure
+        if self.handle is None and failure.check(
+            FingerprintMismatch, CertificateRejected
+        ):
+            self._clock.callLater(0, self._giveUp, failure)
+        self._waiters.attemptFailed(failure)
+
+    def _giveUp(self, failure: Failure) -> None:
+        if self._gaveUp is not None:
+            return
+        self._gaveUp = self.lastFailure = failure
+        self.log.error("{reason}", reason=str(failure.value), event="link-gave-up")
+        self._waiters.fail(failure)
+        if self._client.running:
+            self._client.stopService()
+        if failure.check(Replaced):
+            self._call("onReplaced")
+        self._call("onGaveUp", failure)
+
+    # --- what a connection says
+
+    def incoming(
+        self,
+        dialler: str,
+        dialId: str,
+        offer: bytes,
+        flight: Sequence[bytes],
+        observed: Sequence[Address],
+    ) -> Deferred[tuple[bytes, list[bytes]]]:
+        """
+        @see: L{.linkconnection.LinkOwner.incoming}.
+        """
+        self._announce()
+        return self.onIncoming(dialler, dialId, offer, flight, observed)
+
+    def happened(self, name: str, *arguments: object) -> None:
+        """
+        @see: L{.linkconnection.LinkOwner.happened}.
+        """
+        self._announce()
+        self._call(name, *arguments)
+
+    def _call(self, name: str, *arguments: object) -> None:
+        with self.log.failuresHandled("calling {name}", name=name):
+            self._callbacks[name](*arguments)
+
+    def replaced(self) -> None:
+        """
+        @see: L{.linkconnection.LinkOwner.replaced}.
+        """
+        self._clock.callLater(0, self._giveUp, Failure(Replaced()))
+
+    def disconnected(self, connection: LinkConnection, reason: Failure) -> None:
+        """
+        @see: L{.linkconnection.LinkOwner.disconnected}.
+        """
+        if connection is not self._connection:
+            return
+        lasted = self._clock.seconds() - self._since
+        self._failures = 0 if lasted >= STABLE else self._failures + 1
+        self._connection = self.registration = None
+        self.lastFailure = Failure(
+            RendezvousUnreachable("The connection to the rendezvous was lost.")
+        )
+        if self._announcing is not None:
+            self._announcing.cancel()
+            self._announcing = None
+        else:
+            self._call("onDisconnected", reason)
