@@ -5,11 +5,13 @@ delayed call or socket on the reactor, and when it takes too long.
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import os
 import signal
 import threading
 from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
@@ -31,6 +33,9 @@ from zope.interface import implementer
 
 #: How long a test may take, in seconds, unless C{@pytest.mark.timeout} says more.
 DEFAULT_TIMEOUT = 60.0
+
+#: How many seconds after that a test that does not end takes its process along.
+LAST_ALARM = 10
 
 #: With this set, a test of the kernel lab or of interoperation may not be skipped.
 REQUIRE_LAB = "PUNCHD_REQUIRE_LAB"
@@ -176,31 +181,34 @@ class _Watch:
     def __init__(self) -> None:
         self.running: defer.Deferred[Any] | None = None
         self.message = ""
-        self.expired = False
+        self.alarms = 0
 
     def start(self, seconds: float) -> None:
-        self.expired = False
+        self.alarms = 0
         self.message = f"the test took longer than {seconds:g} s"
-        signal.signal(signal.SIGALRM, self._expire)
-        # Again after a while: what was interrupted may have gone on waiting.
-        signal.setitimer(signal.ITIMER_REAL, seconds, 5.0)
+        signal.signal(signal.SIGALRM, self._alarm)
+        # Again and again after that: what is interrupted may go on all the same.
+        signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
 
     def stop(self) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         self.running = None
 
-    def _expire(self, signum: int, frame: FrameType | None) -> None:
+    def _alarm(self, signum: int, frame: FrameType | None) -> None:
         from twisted.internet import reactor
 
-        self.expired = True
-        cast(IReactorFromThreads, reactor).callFromThread(self._cancel)
-        # An exception out of the reactor's own wait would only be logged.
-        if not _waits(frame):
+        self.alarms += 1
+        if self.alarms > LAST_ALARM:
+            # Nothing helps; xdist reports the test as the one that crashed.
+            faulthandler.dump_traceback()
+            os._exit(70)
+        waitedFor = self.running
+        if waitedFor is not None:
+            cast(IReactorFromThreads, reactor).callFromThread(waitedFor.cancel)
+        # An exception amid the reactor's own code may leave it in pieces, and one
+        # while it waits is only logged: cancelling goes first where it can.
+        if not _waits(frame) and (waitedFor is None or self.alarms > 1):
             pytest.fail(self.message)
-
-    def _cancel(self) -> None:
-        if self.running is not None:
-            self.running.cancel()
 
 
 def _waits(frame: FrameType | None) -> bool:
@@ -230,7 +238,7 @@ def _callWatched(*args: Any) -> defer.Deferred[Any]:
     def ended(result: Any) -> Any:
         if _watch.running is d:
             _watch.running = None
-        if _watch.expired and isinstance(result, Failure):
+        if _watch.alarms and isinstance(result, Failure):
             pytest.fail(f"{_watch.message}; it ended with {result.value!r}")
         return result
 
@@ -240,19 +248,44 @@ def _callWatched(*args: Any) -> defer.Deferred[Any]:
 pytest_twisted._async_pytest_pyfunc_call = _callWatched
 
 
+@contextmanager
+def _timed(item: pytest.Item) -> Generator[None, None, None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    mark = item.get_closest_marker("timeout")
+    _watch.start(float(mark.args[0]) if mark else DEFAULT_TIMEOUT)
+    try:
+        yield
+    finally:
+        _watch.stop()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
     """
     Give each test its time.
     """
-    if threading.current_thread() is not threading.main_thread():
+    with _timed(pyfuncitem):
         return (yield)
-    mark = pyfuncitem.get_closest_marker("timeout")
-    _watch.start(float(mark.args[0]) if mark else DEFAULT_TIMEOUT)
-    try:
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    """
+    And as much again to what it needs.
+    """
+    with _timed(item):
         return (yield)
-    finally:
-        _watch.stop()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    """
+    And to tidy up.
+    """
+    with _timed(item):
+        return (yield)
 
 
 # --- collection and reports --------------------------------------------------

@@ -90,6 +90,11 @@ DIRTY = {
         "@pytest.mark.timeout(0.3)\ndef testIt(): time.sleep(20)\n",
         "longer than 0.3 s",
     ),
+    "stuck in fixture": (
+        "@pytest.fixture\ndef slow(): time.sleep(20)\n"
+        "@pytest.mark.timeout(0.3)\ndef testIt(slow): pass\n",
+        "longer than 0.3 s",
+    ),
     "stuck in wait": (
         "@pytest.mark.timeout(0.3)\n@pytest_twisted.ensureDeferred\n"
         "async def testIt(): await defer.Deferred()\n",
