@@ -54,7 +54,7 @@ class BindingServer:
         """
         self._public = dict(hosts or {})
         self._ports = tuple(ports)
-        self._limit = limit or NoLimit()
+        self._limit = NoLimit() if limit is None else limit
         self.counters: Counter[str] = Counter()
 
     def handle(

@@ -25,11 +25,23 @@ from .events import (
     Allocated,
     AllocationFailed,
     AllocationLost,
+    PermissionFailed,
     RelayedDatagram,
     Released,
 )
 from .peers import Peers
 from .request import Attributes, Requests, codeOf, reasonOf
+
+__all__ = [
+    "Allocated",
+    "AllocationFailed",
+    "AllocationLost",
+    "Client",
+    "PermissionFailed",
+    "RelayedDatagram",
+    "Released",
+    "State",
+]
 
 #: After an unanswered Refresh, seconds until the next one.
 RETRY = 5.0

@@ -98,7 +98,7 @@ class Server:
             realm,
             Credentials(realm, secret, users, wallTime),
             self._nonces,
-            limit or PrefixLimit(),
+            PrefixLimit() if limit is None else limit,
             self.counters,
         )
         self._methods = Methods(
