@@ -51,7 +51,8 @@ class Capture:
     I see every IP packet that passes an interface of a namespace from now on, and
     keep it in the kernel until somebody asks.
 
-    @ivar host: when given, only packets from or to there; the kernel sorts.
+    Given a host, an interface or a protocol, I keep no others'; only the host is
+    sorted out by the kernel.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Capture:
         namespace: Namespace,
         host: str | None = None,
         interface: str | None = None,
+        protocol: str | None = None,
     ) -> None:
         self._socket = namespace.socket(
             socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_ALL)
@@ -75,6 +77,7 @@ class Capture:
         self._drain()
         self._wanted = host and str(ipaddress.ip_address(host))
         self._interface = interface
+        self._protocol = protocol
         self.missed = 0
 
     def __enter__(self) -> Capture:
@@ -110,6 +113,8 @@ class Capture:
             data, (interface, _, direction, *_) = self._socket.recvfrom(70000)
             packet = _parse(data, interface, direction == _PACKET_OUTGOING)
             if packet is None or self._interface not in (None, interface):
+                continue
+            if self._protocol not in (None, packet.protocol):
                 continue
             if self._wanted in (None, packet.source[0], packet.destination[0]):
                 yield packet

@@ -227,11 +227,12 @@ class Lab:
         namespace: Namespace,
         host: str | None = None,
         interface: str | None = None,
+        protocol: str | None = None,
     ) -> Capture:
         """
         Watch packets in a namespace from now on, until the lab or it is closed.
         """
-        capture = Capture(namespace, host, interface)
+        capture = Capture(namespace, host, interface, protocol)
         self._captures.append(capture)
         return capture
 
@@ -338,7 +339,7 @@ def whyNot(delayed: bool = True) -> str | None:
         with Lab("restricted", "symmetric", delay=0.001 if delayed else 0.0):
             pass
     except LabError as e:
-        who = "" if os.geteuid() == 0 else ", without being root,"
+        who = "" if os.geteuid() == 0 else " without root"
         first = str(e).strip().splitlines()[0] if str(e).strip() else repr(e)
         return f"the kernel lab cannot be built here{who}: {first}"
     return None

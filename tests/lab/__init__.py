@@ -1,0 +1,3 @@
+"""
+Tests in network namespaces, behind the kernel's own NATs.
+"""
