@@ -203,10 +203,10 @@ class Agent:
         self._announced = True
         self._settle(now)
 
-    def setRtt(self, seconds: float) -> None:
+    def setRtt(self, seconds: float, now: float | None = None) -> None:
         """
         Tell the round trip to expect between the hosts; it paces the first
-        repetitions of checks.
+        repetitions of checks that begin after this.
         """
         self._context.rtt = max(0.0, seconds)
 
@@ -235,13 +235,27 @@ class Agent:
         """
         Check C{pair} at once because it is in doubt, or for a fresh report.
         The answer is told by L{PairReported
-        <punchd.ice.events.PairReported>}; if none comes to 5 checks within 2 s
-        or more, by L{PairLost <punchd.ice.events.PairLost>}.  Responses to
-        checks sent before do not count.
+        <punchd.ice.events.PairReported>} and ends C{pair.probed}; if none
+        comes to 5 checks within 2 s or more, L{PairLost
+        <punchd.ice.events.PairLost>} does.  Responses to checks that were sent
+        before do not count.
         """
         if pair in self._context.checklist:
             self._checker.probe(pair, now)
             self._settle(now)
+
+    def keepalive(self, now: float) -> None:
+        """
+        Check every valid pair on which nothing was sent for half the keepalive
+        interval, for an owner who keeps the time of keepalives itself.
+        """
+        for pair in self.validPairs:
+            quiet = pair.lastSent is None or (
+                now - pair.lastSent >= self._context.keepalive / 2
+            )
+            if quiet and pair.series is None:
+                self._checker.consent.check(pair, now)
+        self._settle(now)
 
     def nominate(self, pair: CandidatePair, now: float) -> bool:
         """

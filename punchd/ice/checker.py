@@ -222,7 +222,8 @@ class Checker:
         fresh = self.reported(pair, message)
         was = pair.state
         series = pair.series
-        if not self.consent.outdated(pair, sent.sentAt):
+        current = not self.consent.outdated(pair, sent.sentAt)
+        if current:
             self.consent.settle(pair, now)
             context.checklist.started(pair)
         if not pair.valid:
@@ -234,7 +235,7 @@ class Checker:
         if was is not CheckState.SUCCEEDED:
             context.events.append(PairSucceeded(pair))
             context.agreed(pair, context.nomination.succeeded(pair))
-        if was is CheckState.SUCCEEDED or fresh:
+        if fresh or (current and was is CheckState.SUCCEEDED):
             context.events.append(PairReported(pair))
         if chosen and sent.nominates:
             context.agreed(pair, context.nomination.agreed(pair))

@@ -108,6 +108,13 @@ class CandidatePair:
         return self.state is CheckState.SUCCEEDED
 
     @property
+    def probed(self) -> bool:
+        """
+        Whether a probe that somebody asked for is still unanswered.
+        """
+        return self.doubtedSince is not None
+
+    @property
     def unsettled(self) -> bool:
         """
         Whether a round of checks is going on or about to begin.

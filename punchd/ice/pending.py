@@ -10,6 +10,9 @@ from typing import NamedTuple
 
 from .pair import CandidatePair
 
+#: However fast the peer makes us check, no more than these are remembered.
+MOST = 4096
+
 
 class Transmission(NamedTuple):
     """
@@ -46,7 +49,7 @@ class Pending:
         limit = sent.sentAt - self._memory
         while self._sent:
             oldest = next(iter(self._sent))
-            if self._sent[oldest].sentAt >= limit:
+            if self._sent[oldest].sentAt >= limit and len(self._sent) < MOST:
                 break
             del self._sent[oldest]
         self._sent[transactionId] = sent

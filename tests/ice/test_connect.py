@@ -4,6 +4,8 @@ Two agents find each other through NATs, and how fast.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from punchd.ice.candidate import CandidateType
@@ -204,3 +206,33 @@ def test_lossReorderingDuplication(seed: int) -> None:
     dial(link, a, b)
     assert link.run(9, connected(a, b)) is not None
     assert link.now - began <= 1.0
+
+
+@pytest.mark.parametrize(("told", "wait"), [(0.3, 0.15), (0.001, 0.02)])
+def test_rttHint(told: float, wait: float) -> None:
+    """
+    The first two repetitions follow after half the round trip that was told
+    each, but never sooner than 20 ms.
+    """
+    link = Link()
+    a, b = pairOfPeers(link, "open", "open")
+    a.agent.setRtt(told)
+    times: list[float] = []
+    link.drop = lambda datagram: not times.append(link.now)  # type: ignore[func-returns-value]
+    a.hear(b)
+    link.run(2)
+    waits = [later - sooner for sooner, later in pairwise(times[:4])]
+    assert waits == pytest.approx([wait, wait, wait * 1.5])
+
+
+def test_packetsOfAFailingPair() -> None:
+    """
+    A pair that does not work costs this many checks in a round, and no more
+    than 8 s.
+    """
+    link = Link()
+    a, b = pairOfPeers(link, "open", "open")
+    link.drop = lambda datagram: True
+    a.hear(b)
+    link.run(60)
+    assert a.agent.checksSent == 23

@@ -56,7 +56,8 @@ def test_idleKeepalives() -> None:
     assert 600 / 15 <= a.agent.checksSent - checks <= 600 / 12 + 1
     total = link.sent - sent
     assert 2 * 2 * 600 / 15 <= total <= 2 * 2 * (600 / 12 + 1)
-    assert a.all(PairDoubtful) == b.all(PairLost) == []
+    assert not a.all(PairDoubtful)
+    assert not b.all(PairLost)
 
 
 def test_keepaliveInterval() -> None:
@@ -164,9 +165,9 @@ def test_probeAnswered() -> None:
     a.agent.probe(pair, link.now)
     link.run(2.5)
     assert a.agent.checksSent == checks + 1
-    assert [(t - began, e) for t, e in a.events] == [
-        (pytest.approx(0.05), PairReported(pair))
-    ]
+    ((when, event),) = a.events
+    assert event == PairReported(pair)
+    assert when - began == pytest.approx(0.05)
 
 
 def test_probeUnanswered() -> None:
@@ -180,12 +181,9 @@ def test_probeUnanswered() -> None:
     a.agent.probe(pair, link.now)
     link.run(5, lambda: bool(a.events))
     assert a.agent.checksSent == checks + 5
-    assert a.events == [
-        (
-            pytest.approx(began + 2.0),
-            PairLost(pair, LossReason.PROBE_UNANSWERED),
-        )
-    ]
+    ((when, event),) = a.events
+    assert event == PairLost(pair, LossReason.PROBE_UNANSWERED)
+    assert when - began == pytest.approx(2.0)
 
 
 def test_probesDoNotPostponeTheVerdict() -> None:
@@ -214,8 +212,12 @@ def test_oldResponsesDoNotSettleAProbe() -> None:
     cut(link)
     a.events.clear()
     a.agent.probe(pair, link.now)
+    link.run(0.1)
+    assert pair.lastResponse is not None
+    assert pair.lastResponse > link.now - 0.1
+    assert pair.probed
     link.run(5, lambda: bool(a.all(PairLost)))
-    assert a.all(PairReported)
+    assert a.all(PairReported) == []
     assert a.first(PairLost)[1].reason is LossReason.PROBE_UNANSWERED
 
 
@@ -279,7 +281,7 @@ def test_onlyAuthenticatedStunCounts() -> None:
     Responses with a broken integrity, and datagrams of the session, renew no
     consent.
     """
-    link, a, b, pair = established()
+    link, a, _, pair = established()
     a.agent.setActive(pair, True, link.now)
     deliver = link.deliver
 
