@@ -108,11 +108,11 @@ class PunchClient(MultiService):
         """
         busy = bool(self.peers.sessions)
         self.peers.stop()
-        self.presence.stop()
         clock = self.network.reactor
         wait = deferLater(clock, _GOODBYE) if busy else succeed(None)
 
         def leave(_: object) -> Deferred[Any]:
+            self.presence.stop()
             self.socket.close()
             return DeferredList([super(PunchClient, self).stopService()])
 
@@ -210,4 +210,6 @@ class PunchClient(MultiService):
             second at the most.
         """
         ready = self.peers.session(peer).whenReady()
-        return ready.addCallback(lambda session: session.ping(count))
+        return ready.addCallback(
+            lambda session: Deferred.fromCoroutine(session.ping(count))
+        )

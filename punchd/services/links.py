@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred
 
 from punchd.core import Address
-from punchd.errors import RendezvousUnreachable
 from punchd.identity import Identity
 from punchd.interfaces import INetwork
 from punchd.signaling.url import RendezvousURL
@@ -128,9 +127,8 @@ class Links(MultiService):
         """
         Bring the offer to the peer, and its answer back.
         """
-        link = self._first()
-        if link is None:
-            return fail(RendezvousUnreachable())
+        # One that is on its way back may be there in a moment.
+        link = self._first() or self._links[0]
         self._remember(dialId, link)
         return link.dial(peer, dialId, offer, flight)
 

@@ -9,7 +9,7 @@ from twisted.logger import Logger
 
 from punchd.core import Address
 from punchd.net.driver import Driver
-from punchd.net.relay import Relay, RelayCredentials
+from punchd.net.relay import Relay
 from punchd.session.context import Context
 from punchd.signaling.observation import MappedAddress, Observed
 from punchd.stun.message import isMessage
@@ -70,7 +70,7 @@ class Presence:
         servers = [a for a in registration.stun if _family(a) == 4] or list(
             registration.stun
         )
-        if registration.relayUsername is None or not servers:
+        if registration.relay is None or not servers:
             return
         if self._relay is None or self._relay.server != servers[0]:
             if self._relay is not None:
@@ -82,12 +82,7 @@ class Presence:
                 context.entropy,
                 self._relayChanged,
             )
-        self._relay.credentials = RelayCredentials(
-            registration.relayUsername,
-            registration.relayPassword or "",
-            registration.realm or "",
-            registration.relayNonce,
-        )
+        self._relay.credentials = registration.relay
         context.relay = self._relay
 
     def _relayChanged(self) -> None:

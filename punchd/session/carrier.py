@@ -17,13 +17,14 @@ from punchd.ice.events import (
     CheckReceived,
     ChecksFinished,
     Nominated,
+    PairDoubtful,
     PairLost,
     PairReported,
     PairSucceeded,
     RemoteCandidateLearned,
 )
 from punchd.ice.pair import CandidatePair
-from punchd.interfaces import IDatagramReceiver
+from punchd.interfaces import IBatchReceiver
 from punchd.net.driver import Driver
 from punchd.net.punching import PunchingSocket
 from punchd.stun.message import isMessage
@@ -63,7 +64,7 @@ class Listener(Protocol):
         """
 
 
-@implementer(IDatagramReceiver)
+@implementer(IBatchReceiver)
 class Carrier:
     """
     I join the ICE agent, the choice of paths and QUIC.
@@ -94,6 +95,8 @@ class Carrier:
         self.quic = Driver(quic, self._sendQuic, listener.quicHappened, clock)
         self._paths = Driver(paths, _nothing, self._pathHappened, clock)
         self._closed = False
+        self._busy = False
+        self._lastSent = 0.0
 
     # --- ICE
 
@@ -137,6 +140,10 @@ class Carrier:
         elif isinstance(event, PairSucceeded):
             self.addRemote(event.pair.remote.address)
             paths.call(self.paths.pairSucceeded, event.pair)
+        elif isinstance(event, PairDoubtful):
+            # Whether it is lost is wanted sooner than consent would end.
+            if self.agent is not None:
+                self.ice(self.agent.probe, event.pair)
         elif isinstance(event, PairLost):
             paths.call(self.paths.pairLost, event.pair)
         elif isinstance(event, RemoteCandidateLearned):
@@ -167,10 +174,9 @@ class Carrier:
                 self.ice(agent.setActive, event.before, False)
             if event.pair is not None:
                 if agent is not None:
-                    self.ice(agent.setActive, event.pair, True)
                     if agent.controlling:
                         self.ice(agent.nominate, event.pair)
-                self.quic.call(self.quicCore.resend)
+                self._busy = False
             self.listener.pathSwitched(event.pair)
 
     def speculate(self) -> None:
@@ -195,7 +201,11 @@ class Carrier:
         if self.captured is not None:
             self.captured.extend(datagram.data for datagram in datagrams)
             return
-        pairs, zero = self.paths.routes(len(datagrams), self.quic.now())
+        now = self.quic.now()
+        self._lastSent = now
+        if not self._busy:
+            self._setBusy(True)
+        pairs, zero = self.paths.routes(len(datagrams), now)
         for pair in pairs:
             local, remote = pair.local.base, pair.remote.address
             self.socket.send([Datagram(d.data, local, remote) for d in datagrams])
@@ -203,6 +213,26 @@ class Carrier:
             self.listener.sendZero([d.data for d in datagrams])
         self.sent += sum(len(d.data) for d in datagrams)
         self._paths.wake()
+
+    def _setBusy(self, busy: bool) -> None:
+        """
+        A pair that carries data is checked more often than an idle one.
+        """
+        current = self.paths.current
+        if self.agent is not None and current is not None:
+            self._busy = busy
+            self.ice(self.agent.setActive, current, busy)
+
+    def keepAlive(self, interval: float) -> None:
+        """
+        Refresh the bindings of idle pairs.
+
+        @param interval: a path that carried nothing for so long is idle.
+        """
+        if self._busy and self.quic.now() - self._lastSent >= interval:
+            self._setBusy(False)
+        if self.agent is not None:
+            self.ice(self.agent.keepalive)
 
     def zeroReceived(self, datagrams: Sequence[bytes]) -> None:
         """

@@ -17,6 +17,7 @@ from punchd.errors import AuthenticationFailed, OfferError, PeerUnavailable
 from punchd.ice.candidate import Candidate
 from punchd.signaling.offer import Answer, Offer, Update
 
+from . import control
 from .carrier import Carrier
 from .context import Context, DialAnswer
 from .negotiation import (
@@ -177,6 +178,8 @@ class Exchange:
         for candidate in candidates:
             self.carrier.addRemote(candidate.address)
             self.carrier.ice(agent.addRemoteCandidate, candidate)
+        # What is trickled later begins a round of its own.
+        self.carrier.ice(agent.endOfCandidates)
         self.carrier.speculate()
 
     def _tell(self) -> None:
@@ -206,9 +209,8 @@ class Exchange:
             return
         self._told.add(candidate.address)
         streams = self.session.streams
-        if self.carrier.paths.current is not None and streams is not None:
-            streams.sendCandidate(json.dumps([candidate.toDict()]).encode())
-            self.carrier.quic.wake()
+        if self.carrier.paths.current is not None:
+            streams.send(control.Candidate(json.dumps([candidate.toDict()]).encode()))
             return
         update = makeUpdate(
             self.context,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -228,7 +228,7 @@ class Core:
     state: str = "idle"
     reason: Failure | None = None
     lingering: IDelayedCall | None = None
-    log: Logger = Logger()
+    log: ClassVar[Logger] = Logger()
 
     def do(self, life: Life, f: Callable[[], None]) -> None:
         """

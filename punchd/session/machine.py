@@ -9,8 +9,9 @@ Rules.
      each running attempt, and the delayed calls of keepalive, relay head
      start, patience and retry.
   3. Inputs are facts in the past tense.  They return nothing, may come in any
-     state, and never raise: what they cause goes through L{Core.do<punchd.session.life.Core.do>}, which
-     turns an exception into the input C{failed}.
+     state, and never raise: what they cause goes through
+     L{Core.do<punchd.session.life.Core.do>}, which turns an exception into the
+     input C{failed}.
   4. Packets do not come here.  L{punchd.session.paths} looks at packets, and
      tells this machine only that another kind of path carries the session.
 """

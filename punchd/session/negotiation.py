@@ -16,6 +16,8 @@ from punchd.signaling.offer import Answer, Offer, Role, Update, hashOf
 
 from .context import Context
 
+#: Idle pairs are checked after so many seconds even if nobody asks for it.
+BACKSTOP = 25.0
 #: The refusal of an answer to an offer that wants to resume.
 NO_SUCH_SESSION = "no-such-session"
 
@@ -30,6 +32,8 @@ def makeAgent(context: Context, controlling: bool) -> Agent:
         tieBreaker=int.from_bytes(context.entropy(8), "big"),
         entropy=context.entropy,
     )
+    # The session's machine keeps the time of keepalives.
+    agent.setKeepalive(max(BACKSTOP, context.keepalive))
     now = context.clock.seconds()
     for candidate in context.gathering.candidates():
         agent.addLocalCandidate(candidate, now)

@@ -289,7 +289,8 @@ class Paths:
 
     def _doubted(self, usage: _Usage, now: float) -> bool:
         since = usage.unheardSince
-        return since is not None and now - since >= _patience(usage.pair)
+        # The same sum as in deadline(): floats would not forgive another one.
+        return since is not None and now >= since + _patience(usage.pair)
 
     def _prove(self, usage: _Usage, now: float) -> None:
         usage.proofs += 1

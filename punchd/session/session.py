@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -18,17 +19,22 @@ from punchd.traversal.verdict import Verdict
 from .attempts import Checks, Relaying, Restart
 from .carrier import Carrier
 from .context import Context, DialAnswer
+from .control import Ping
+from .events import Event, StreamData
 from .exchange import Exchange
 from .life import Core
 from .machine import SessionMachine
 from .mux import Streams
 from .paths import Paths
+from .pinging import INTERVAL, Pinging
 from .quic import QuicCore
 from .stream import Stream
 
 #: Called with the service that the peer wants and the stream to it.
 StreamOpened = Callable[["Session", str, Stream], None]
 
+#: How often the streams are asked for what they put off, at the end.
+_LAST_WORDS = 10
 #: How many verdicts are remembered.
 _VERDICTS = 20
 
@@ -64,10 +70,13 @@ class Session:
         self.reason: Failure | None = None
         self.began = context.clock.seconds()
         self.secondsToReady: float | None = None
+        self.secondsToFirstByte: float | None = None
         self.secondsToDirect: float | None = None
         self._ready: list[Deferred[Session]] = []
         self._isReady = False
         self._begun = False
+        self._zero = 0
+        self._flight: list[bytes] = []
         self._heir: Session | None = None
         quic = (
             QuicCore.client()
@@ -77,7 +86,8 @@ class Session:
         self.paths = Paths(mode=context.mode)
         self.carrier = Carrier(context.socket, context.clock, quic, self.paths, self)
         self.exchange = Exchange(context, self, self.carrier)
-        self.streams: Streams | None = None
+        self.pinging = Pinging(context.clock)
+        self.streams = self._makeStreams(quic)
         self.checks = Checks(context, self.carrier)
         self.relaying = Relaying(context)
         self.restart = Restart(context, self)
@@ -106,7 +116,7 @@ class Session:
         @return: the sealed answer, and the first datagrams for the peer.
         """
         answer, nonce = self.exchange.answer(offer, sealed, observed)
-        self._makeStreams(nonce)
+        self._authenticate(nonce)
         self.carrier.zeroReceived(flight)
         ours = self.carrier.release()
         self.life.accept()
@@ -131,8 +141,21 @@ class Session:
         """
         Open a stream to a service of the peer; the session is ready.
         """
-        assert self.streams is not None
         return self.streams.openStream(service)
+
+    async def ping(self, count: int) -> list[float | None]:
+        """
+        @return: C{count} round trips in seconds, L{None} for one that took too
+            long.
+        """
+        found: list[float | None] = []
+        for number in range(count):
+            if number:
+                await deferLater(self.context.clock, INTERVAL)
+            found.append(
+                await self.pinging.ping(lambda text: self.streams.send(Ping(text)))
+            )
+        return found
 
     def stop(self, reason: PunchError) -> None:
         """
@@ -227,13 +250,11 @@ class Session:
 
         def answered(got: DialAnswer) -> None:
             nonce = self.exchange.takeAnswer(sealed, got.answer, got.observed)
-            self._makeStreams(nonce)
+            self._authenticate(nonce)
             self.carrier.release()
             self._flight = list(got.flight)
 
         return dialled.addCallback(answered)
-
-    _flight: list[bytes] = []
 
     def startAttempts(self) -> Mapping[str, Deferred[Verdict]]:
         """
@@ -267,9 +288,7 @@ class Session:
         """
         Refresh the bindings of idle paths.
         """
-        agent = self.carrier.agent
-        if agent is not None:
-            self.carrier.ice(agent.keepalive)
+        self.carrier.keepAlive(self.context.keepalive)
         # Early by up to a fifth, so that two sides do not fall into step.
         return self.context.keepalive * (0.8 + self.context.entropy(1)[0] / 1280)
 
@@ -301,9 +320,7 @@ class Session:
         Tell the peer, by all means there are.
         """
         text = reason.getErrorMessage()
-        if self.streams is not None:
-            self.streams.close(text)
-            self.carrier.quic.wake()
+        self.carrier.quic.call(self._closeStreams, text)
         self.context.link.bye(self.dialId, text)
 
     def release(self, reason: Failure) -> None:
@@ -312,11 +329,15 @@ class Session:
         """
         self.reason = reason
         self.context.gathering.unsubscribe(self.exchange.localLearned)
-        if self.streams is not None:
-            self.streams.lose(reason)
-        else:
-            self.context.link.bye(self.dialId, reason.getErrorMessage())
+        self.context.link.bye(self.dialId, reason.getErrorMessage())
+        self.streams.lose(_exceptionOf(reason))
+        # What streams tell their protocols is put off: there is no later.
+        for _ in range(_LAST_WORDS):
+            if self.streams.deadline() is None:
+                break
+            self.streams.due(self.carrier.quic.now())
         self.carrier.close()
+        self.pinging.stop()
         waiting, self._ready = self._ready, []
         for waiter in waiting:
             waiter.errback(reason)
@@ -326,3 +347,107 @@ class Session:
             reason=reason.getErrorMessage(),
         )
         self.onClosed(self)
+
+    def _closeStreams(self, text: str, now: float) -> None:
+        self.streams.close(now, text)
+
+    # --- carrier.Listener
+
+    def sendZero(self, datagrams: Sequence[bytes]) -> None:
+        """
+        Send session datagrams through the rendezvous, within its budget.
+        """
+        self._zero += sum(len(data) + 2 for data in datagrams)
+        if self._zero <= FLIGHT_BUDGET and self.core.state != "signaling":
+            self.context.link.trickle(self.exchange.dialId, b"", datagrams)
+
+    def pathSwitched(self, pair: CandidatePair | None) -> None:
+        """
+        Another pair carries the session, or none does.
+        """
+        if pair is None:
+            self.life.pathsLost()
+            return
+        self.carrier.quic.call(self.streams.pathChanged)
+        if pair.kind == "direct":
+            if self.secondsToDirect is None:
+                self.secondsToDirect = self._age()
+            self.life.carriedDirectly()
+            self.checks.proven(pair)
+        else:
+            self.life.carriedByRelay()
+            self.relaying.proven(pair)
+
+    def remoteLearned(self, remote: Address) -> None:
+        """
+        The peer came from one more address: let it in at the relay too.
+        """
+        if self.context.relay is not None:
+            self.context.relay.permit([remote[0]])
+
+    def checksFinished(self) -> None:
+        """
+        The agent has nothing left to check.
+        """
+        self.checks.finished()
+
+    def quicHappened(self, event: Event) -> None:
+        """
+        QUIC has an event.
+        """
+        if self.secondsToFirstByte is None and isinstance(event, StreamData):
+            self.secondsToFirstByte = self._age()
+        self.streams.eventReceived(event)
+
+    # --- streams
+
+    def _makeStreams(self, quic: QuicCore) -> Streams:
+        context, driver = self.context, self.carrier.quic
+        streams = Streams(
+            quic,
+            clock=driver.now,
+            wake=driver.wake,
+            identity=context.identity,
+            peerId=self.peerId,
+            incarnation=context.incarnation,
+        )
+        streams.onIncoming = lambda service, stream: self.onStream(
+            self, service, stream
+        )
+        streams.onAdmitted = self._admitted
+        streams.onCandidate = self.exchange.candidateReceived
+        streams.onCount = lambda count: self.life.streamsChanged(count)
+        streams.onPong = self.pinging.answered
+        streams.onBye = lambda reason: self.life.peerClosed(
+            Failure(SessionLost(f"The peer ended the session: {reason}"))
+        )
+        streams.onLost = lambda error: self.life.failed(Failure(error))
+        return streams
+
+    def _authenticate(self, nonce: bytes) -> None:
+        ours, theirs = self.context.identity.peerId, self.peerId
+        dialling = self.role == "dialler"
+        self.streams.authenticate(
+            Dial(
+                ours if dialling else theirs,
+                theirs if dialling else ours,
+                self.dialId,
+                nonce,
+            )
+        )
+
+    def _admitted(self) -> None:
+        self._isReady = True
+        self.secondsToReady = self._age()
+        waiting, self._ready = self._ready, []
+        for waiter in waiting:
+            waiter.callback(self)
+        self.life.streamsChanged(self.streams.count)
+
+    def _age(self) -> float:
+        return self.context.clock.seconds() - self.began
+
+
+def _exceptionOf(reason: Failure) -> Exception:
+    value = reason.value
+    return value if isinstance(value, Exception) else SessionLost(str(value))
