@@ -7,7 +7,8 @@ parsed: Twisted loads every parser there is to look up any prefix.
 
 from __future__ import annotations
 
-from typing import Any
+from importlib import import_module
+from typing import Any, cast
 
 from twisted.internet.interfaces import (
     IStreamClientEndpoint,
@@ -34,9 +35,8 @@ class PunchClientParser:
         """
         @raise ValueError: the string does not fit the form above.
         """
-        from punchd.endpoints import clientFromArguments
-
-        return clientFromArguments(reactor, *args, **kwargs)
+        made = _endpoints().clientFromArguments(reactor, *args, **kwargs)
+        return cast(IStreamClientEndpoint, made)
 
 
 @implementer(IPlugin, IStreamServerEndpointStringParser)
@@ -54,6 +54,15 @@ class PunchServerParser:
         """
         @raise ValueError: the string does not fit the form above.
         """
-        from punchd.endpoints import serverFromArguments
+        made = _endpoints().serverFromArguments(reactor, *args, **kwargs)
+        return cast(IStreamServerEndpoint, made)
 
-        return serverFromArguments(reactor, *args, **kwargs)
+
+def _endpoints() -> Any:
+    try:
+        return import_module("punchd.endpoints")
+    except ModuleNotFoundError as e:
+        raise ValueError(
+            "This version of punchd has no punch: endpoints yet; "
+            "use --publish and --forward of `twistd punch-client`."
+        ) from e
