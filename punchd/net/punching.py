@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
+from typing import Any
 
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
@@ -58,7 +59,7 @@ class PunchingSocket:
             self._ports[family] = opened
             port = port or opened.getHost()[1]
 
-    def _listen(self, family: int, port: int) -> IDatagramPort:
+    def _listen(self, family: int, port: int) -> Any:
         try:
             return self.network.listenDatagram(self.demux, family, "", port)
         except CannotListenError:

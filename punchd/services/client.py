@@ -6,7 +6,7 @@ C{punch:} endpoints run inside other programs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredList, fail, succeed
@@ -28,7 +28,7 @@ from punchd.signaling.url import RendezvousURL
 from .links import Links
 from .peers import Peers, Permissions, Publish
 from .presence import Presence
-from .status import Status
+from .status import SessionStatus, Status
 
 #: How long a stop waits for goodbyes to leave, in seconds.
 _GOODBYE = 0.6
@@ -186,7 +186,7 @@ class PunchClient(MultiService):
                 "publicAddresses": public,
             },
             "sessions": [
-                describe(session)  # type: ignore[typeddict-item]
+                cast(SessionStatus, describe(session))
                 for session in self.peers.sessions.values()
             ],
         }

@@ -15,7 +15,8 @@ from punchd.identity import Identity
 from punchd.interfaces import INetwork
 from punchd.signaling.url import RendezvousURL
 
-from .link import DialAnswer, Registration, RendezvousLink
+from .link import RendezvousLink
+from .registration import DialAnswer, Registration
 
 
 class Owner(Protocol):

@@ -6,19 +6,22 @@ from, and lends a relay.
 from __future__ import annotations
 
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from punchd.core import Address
+from punchd.interfaces import IDatagramReceiver
 from punchd.net.driver import Driver
-from punchd.net.relay import Relay
+from punchd.net.relay import Relay, RelayCredentials
 from punchd.session.context import Context
 from punchd.signaling.observation import MappedAddress, Observed
 from punchd.stun.message import isMessage
 
-from .link import Registration
+from .registration import Registration
 
 _BINDING = (b"\x00\x01", b"\x01\x01", b"\x01\x11")
 
 
+@implementer(IDatagramReceiver)
 class Presence:
     """
     I keep the rendezvous informed of our addresses, and the sessions of what
@@ -70,7 +73,8 @@ class Presence:
         servers = [a for a in registration.stun if _family(a) == 4] or list(
             registration.stun
         )
-        if registration.relay is None or not servers:
+        username = registration.relayUsername
+        if username is None or not servers:
             return
         if self._relay is None or self._relay.server != servers[0]:
             if self._relay is not None:
@@ -82,7 +86,12 @@ class Presence:
                 context.entropy,
                 self._relayChanged,
             )
-        self._relay.credentials = registration.relay
+        self._relay.credentials = RelayCredentials(
+            username,
+            registration.relayPassword or "",
+            registration.realm or "",
+            registration.relayNonce,
+        )
         context.relay = self._relay
 
     def _relayChanged(self) -> None:

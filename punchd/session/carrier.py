@@ -29,6 +29,7 @@ from punchd.net.driver import Driver
 from punchd.net.punching import PunchingSocket
 from punchd.stun.message import isMessage
 
+from .events import Event
 from .paths import Paths, Probe, Prove, Switched
 from .quic import QuicCore
 
@@ -58,7 +59,7 @@ class Listener(Protocol):
         The agent has nothing left to check.
         """
 
-    def quicHappened(self, event: object) -> None:
+    def quicHappened(self, event: Event) -> None:
         """
         QUIC has an event.
         """
@@ -241,7 +242,7 @@ class Carrier:
         for data in datagrams:
             self.quic.datagramReceived(data, _ZERO, _ZERO)
 
-    # --- IDatagramReceiver
+    # --- IBatchReceiver
 
     def datagramReceived(self, data: bytes, local: Address, remote: Address) -> None:
         """

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -21,25 +21,20 @@ from punchd.net.relay import Relay
 class DialAnswer(Protocol):
     """
     What the rendezvous brings back from a dial.
+
+    @ivar answer: the peer's sealed answer.
+    @ivar flight: the datagrams that rode along.
+    @ivar observed: where the rendezvous saw the peer's packets come from.
     """
 
     @property
-    def answer(self) -> bytes:
-        """
-        The peer's sealed answer.
-        """
+    def answer(self) -> bytes: ...
 
     @property
-    def flight(self) -> Sequence[bytes]:
-        """
-        The datagrams that rode along.
-        """
+    def flight(self) -> Sequence[bytes]: ...
 
     @property
-    def observed(self) -> Sequence[Address]:
-        """
-        Where the rendezvous saw the peer's packets come from.
-        """
+    def observed(self) -> Sequence[Address]: ...
 
 
 class Link(Protocol):
@@ -55,9 +50,9 @@ class Link(Protocol):
 
     def dial(
         self, peer: str, dialId: str, offer: bytes, flight: Sequence[bytes]
-    ) -> Deferred[DialAnswer]:
+    ) -> Deferred[Any]:
         """
-        Bring the offer to the peer, and its answer back.
+        Bring the offer to the peer; fires with a L{DialAnswer}.
         """
 
     def trickle(self, dialId: str, update: bytes, datagrams: Sequence[bytes]) -> None:

@@ -17,7 +17,6 @@ from punchd.errors import AuthenticationFailed, OfferError, PeerUnavailable
 from punchd.ice.candidate import Candidate
 from punchd.signaling.offer import Answer, Offer, Update
 
-from . import control
 from .carrier import Carrier
 from .context import Context, DialAnswer
 from .negotiation import (
@@ -141,7 +140,7 @@ class Exchange:
             return result
 
         dialled = context.link.dial(session.peerId, dialId, sealed, [])
-        return dialled.addCallback(answered).addBoth(over)  # type: ignore[return-value]
+        return dialled.addCallback(answered).addBoth(over)
 
     def _open(self, sealedOffer: bytes, sealed: bytes, dialId: str) -> Answer:
         return Answer.open(
@@ -210,7 +209,7 @@ class Exchange:
         self._told.add(candidate.address)
         streams = self.session.streams
         if self.carrier.paths.current is not None:
-            streams.send(control.Candidate(json.dumps([candidate.toDict()]).encode()))
+            streams.sendCandidate(json.dumps([candidate.toDict()]).encode())
             return
         update = makeUpdate(
             self.context,

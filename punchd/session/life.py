@@ -87,7 +87,7 @@ class Life(Protocol):
         The peer's answer was taken.
         """
 
-    def dialFailed(self, failure: Failure) -> None:
+    def dialFailed(self, reason: Failure) -> None:
         """
         There is no answer, and none will come.
         """

@@ -157,10 +157,11 @@ def makeMachine() -> Callable[[Core], Life]:
     def endedHolding(life: Life, core: Core, held: Held, reason: Failure) -> None:
         over(core, reason)
 
-    for fact in (Life.stop, Life.failed, Life.peerClosed):
-        Idle.upon(fact).to(Closed)(ended)
-    for fact in (Life.dialFailed, Life.stop, Life.failed, Life.peerClosed):
-        Signaling.upon(fact).to(Closed)(endedHolding)
+    ways = (Life.stop, Life.failed, Life.peerClosed)
+    for way in ways:
+        Idle.upon(way).to(Closed)(ended)
+        Signaling.upon(way).to(Closed)(endedHolding)
+    Signaling.upon(Life.dialFailed).to(Closed)(endedHolding)
     for state in carrying:
         state.upon(Life.peerClosed).to(Closed)(endedHolding)
 

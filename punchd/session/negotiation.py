@@ -5,7 +5,8 @@ so that they can find paths: offers, answers and updates.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from punchd.core import Address
 from punchd.ice.agent import Agent
@@ -123,7 +124,7 @@ def ourCandidates(context: Context) -> list[dict[str, object]]:
 
 
 def theirCandidates(
-    told: Sequence[object], observed: Sequence[Address]
+    told: Sequence[Mapping[str, Any]], observed: Sequence[Address]
 ) -> list[Candidate]:
     """
     @param told: what the peer says of itself.

@@ -6,29 +6,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from punchd.core import Address
 from punchd.errors import PeerRestarted, PunchError, SessionLost
+from punchd.ice.pair import CandidatePair
+from punchd.signaling.commands import FLIGHT_BUDGET
 from punchd.signaling.offer import Offer, Role
 from punchd.traversal.verdict import Verdict
 
 from .attempts import Checks, Relaying, Restart
 from .carrier import Carrier
 from .context import Context, DialAnswer
-from .control import Ping
 from .events import Event, StreamData
 from .exchange import Exchange
 from .life import Core
 from .machine import SessionMachine
-from .mux import Streams
 from .paths import Paths
 from .pinging import INTERVAL, Pinging
 from .quic import QuicCore
+from .readiness import Readiness
 from .stream import Stream
+from .wiring import dialOf, makeStreams
 
 #: Called with the service that the peer wants and the stream to it.
 StreamOpened = Callable[["Session", str, Stream], None]
@@ -72,12 +74,10 @@ class Session:
         self.secondsToReady: float | None = None
         self.secondsToFirstByte: float | None = None
         self.secondsToDirect: float | None = None
-        self._ready: list[Deferred[Session]] = []
-        self._isReady = False
+        self.readiness: Readiness[Session] = Readiness()
         self._begun = False
         self._zero = 0
         self._flight: list[bytes] = []
-        self._heir: Session | None = None
         quic = (
             QuicCore.client()
             if role == "dialler"
@@ -87,12 +87,12 @@ class Session:
         self.carrier = Carrier(context.socket, context.clock, quic, self.paths, self)
         self.exchange = Exchange(context, self, self.carrier)
         self.pinging = Pinging(context.clock)
-        self.streams = self._makeStreams(quic)
         self.checks = Checks(context, self.carrier)
         self.relaying = Relaying(context)
         self.restart = Restart(context, self)
         self.core = Core(self, context.clock, context.patience, context.linger)
         self.life = SessionMachine(self.core)
+        self.streams = makeStreams(self, quic)
         context.gathering.subscribe(self.exchange.localLearned)
 
     # --- the face
@@ -116,7 +116,7 @@ class Session:
         @return: the sealed answer, and the first datagrams for the peer.
         """
         answer, nonce = self.exchange.answer(offer, sealed, observed)
-        self._authenticate(nonce)
+        self.streams.authenticate(dialOf(self, nonce))
         self.carrier.zeroReceived(flight)
         ours = self.carrier.release()
         self.life.accept()
@@ -127,15 +127,7 @@ class Session:
         @return: fires when streams can be opened: both sides are who they
             should be.  Fails with why the session ended before.
         """
-        if self._heir is not None:
-            return self._heir.whenReady()
-        if self.reason is not None:
-            return fail(self.reason)
-        if self._isReady:
-            return succeed(self)
-        waiting: Deferred[Session] = Deferred(self._ready.remove)
-        self._ready.append(waiting)
-        return waiting
+        return self.readiness.when()
 
     def openStream(self, service: str) -> Stream:
         """
@@ -152,9 +144,7 @@ class Session:
         for number in range(count):
             if number:
                 await deferLater(self.context.clock, INTERVAL)
-            found.append(
-                await self.pinging.ping(lambda text: self.streams.send(Ping(text)))
-            )
+            found.append(await self.pinging.ping(self.streams.ping))
         return found
 
     def stop(self, reason: PunchError) -> None:
@@ -168,11 +158,8 @@ class Session:
         The peer has no part in this session any more; who waits for it waits
         for C{heir} from now on.
         """
-        self._heir = heir
         if heir is not None:
-            waiting, self._ready = self._ready, []
-            for waiter in waiting:
-                heir.whenReady().chainDeferred(waiter)
+            self.readiness.inherit(heir.readiness)
         self.life.peerClosed(Failure(reason))
 
     @property
@@ -250,7 +237,7 @@ class Session:
 
         def answered(got: DialAnswer) -> None:
             nonce = self.exchange.takeAnswer(sealed, got.answer, got.observed)
-            self._authenticate(nonce)
+            self.streams.authenticate(dialOf(self, nonce))
             self.carrier.release()
             self._flight = list(got.flight)
 
@@ -320,7 +307,7 @@ class Session:
         Tell the peer, by all means there are.
         """
         text = reason.getErrorMessage()
-        self.carrier.quic.call(self._closeStreams, text)
+        self.streams.close(text)
         self.context.link.bye(self.dialId, text)
 
     def release(self, reason: Failure) -> None:
@@ -330,7 +317,7 @@ class Session:
         self.reason = reason
         self.context.gathering.unsubscribe(self.exchange.localLearned)
         self.context.link.bye(self.dialId, reason.getErrorMessage())
-        self.streams.lose(_exceptionOf(reason))
+        self.streams.lose(reason)
         # What streams tell their protocols is put off: there is no later.
         for _ in range(_LAST_WORDS):
             if self.streams.deadline() is None:
@@ -338,18 +325,13 @@ class Session:
             self.streams.due(self.carrier.quic.now())
         self.carrier.close()
         self.pinging.stop()
-        waiting, self._ready = self._ready, []
-        for waiter in waiting:
-            waiter.errback(reason)
+        self.readiness.fail(reason)
         self.log.info(
             "Session with {peer} ended: {reason}",
             peer=self.peerId,
             reason=reason.getErrorMessage(),
         )
         self.onClosed(self)
-
-    def _closeStreams(self, text: str, now: float) -> None:
-        self.streams.close(now, text)
 
     # --- carrier.Listener
 
@@ -401,53 +383,13 @@ class Session:
 
     # --- streams
 
-    def _makeStreams(self, quic: QuicCore) -> Streams:
-        context, driver = self.context, self.carrier.quic
-        streams = Streams(
-            quic,
-            clock=driver.now,
-            wake=driver.wake,
-            identity=context.identity,
-            peerId=self.peerId,
-            incarnation=context.incarnation,
-        )
-        streams.onIncoming = lambda service, stream: self.onStream(
-            self, service, stream
-        )
-        streams.onAdmitted = self._admitted
-        streams.onCandidate = self.exchange.candidateReceived
-        streams.onCount = lambda count: self.life.streamsChanged(count)
-        streams.onPong = self.pinging.answered
-        streams.onBye = lambda reason: self.life.peerClosed(
-            Failure(SessionLost(f"The peer ended the session: {reason}"))
-        )
-        streams.onLost = lambda error: self.life.failed(Failure(error))
-        return streams
-
-    def _authenticate(self, nonce: bytes) -> None:
-        ours, theirs = self.context.identity.peerId, self.peerId
-        dialling = self.role == "dialler"
-        self.streams.authenticate(
-            Dial(
-                ours if dialling else theirs,
-                theirs if dialling else ours,
-                self.dialId,
-                nonce,
-            )
-        )
-
-    def _admitted(self) -> None:
-        self._isReady = True
+    def admitted(self) -> None:
+        """
+        Both sides are who they should be.
+        """
         self.secondsToReady = self._age()
-        waiting, self._ready = self._ready, []
-        for waiter in waiting:
-            waiter.callback(self)
+        self.readiness.ready(self)
         self.life.streamsChanged(self.streams.count)
 
     def _age(self) -> float:
         return self.context.clock.seconds() - self.began
-
-
-def _exceptionOf(reason: Failure) -> Exception:
-    value = reason.value
-    return value if isinstance(value, Exception) else SessionLost(str(value))
