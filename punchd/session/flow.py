@@ -199,9 +199,8 @@ class Flow:
     def _endSent(self) -> None:
         if self._over is not None:
             return
-        if self.incoming.discarding:
-            self._stopPeer()
-        else:
+        self._stopPeer()
+        if not self.incoming.discarding:
             half = IHalfCloseableProtocol(self.protocol, None)
             if half is not None:
                 self._carrier.call(self, half.writeConnectionLost)
@@ -210,7 +209,8 @@ class Flow:
     def _stopPeer(self) -> None:
         # Not before the peer's reply, which would be lost with the rest.
         if (
-            self.outgoing.done
+            self.incoming.discarding
+            and self.outgoing.done
             and self._head is None
             and not self.incoming.ended
             and self.id is not None
