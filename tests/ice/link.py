@@ -22,6 +22,7 @@ from punchd.ice.candidate import (
 )
 from punchd.ice.credentials import makeCredentials
 from punchd.ice.events import Event
+from punchd.ice.pair import CandidatePair
 from punchd.ice.timing import Limits, Timing
 
 T = TypeVar("T")
@@ -325,3 +326,30 @@ def connected(a: Peer, b: Peer) -> Callable[[], bool]:
     @return: tells whether both have a valid pair.
     """
     return lambda: bool(a.agent.validPairs and b.agent.validPairs)
+
+
+def established() -> tuple[Link, Peer, Peer, CandidatePair]:
+    """
+    @return: two agents with one valid direct pair, at rest, and the dialler's.
+    """
+    link = Link()
+    a, b = pairOfPeers(link)
+    dial(link, a, b)
+    assert link.run(5, connected(a, b)) is not None
+    link.run(10)
+    (pair,) = a.agent.validPairs
+    return link, a, b, pair
+
+
+def cut(link: Link) -> None:
+    """
+    Nothing gets through any more.
+    """
+    link.drop = lambda datagram: True
+
+
+def mend(link: Link) -> None:
+    """
+    Everything gets through again.
+    """
+    link.drop = lambda datagram: False

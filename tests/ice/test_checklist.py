@@ -15,8 +15,9 @@ from punchd.ice.candidate import (
     relayedCandidate,
 )
 from punchd.ice.events import PairSucceeded, RemoteCandidateLearned
-from punchd.ice.pair import CheckState
-from punchd.ice.timing import Limits
+from punchd.ice.pair import CandidatePair, CheckState
+from punchd.ice.pending import MOST, Pending, Transmission
+from punchd.ice.timing import Limits, Timing
 from tests.ice.link import Link, Peer, connected, dial, pairOfPeers
 
 
@@ -55,6 +56,62 @@ def test_pace() -> None:
         waiting = [p for p in a.agent.pairs if p.state is CheckState.WAITING]
         started.append(len(waiting))
     assert started == [3, 2, 1, 0]
+
+
+def test_retryBurst() -> None:
+    """
+    A new round begins with a burst again.
+    """
+    link, a = alone()
+    for number in range(20):
+        a.agent.addRemoteCandidate(remote(1000 + number), link.now)
+    link.run(20)
+    checks = a.agent.checksSent
+    a.agent.retry(link.now)
+    assert a.agent.checksSent == checks + 16
+
+
+def test_learnedPairsKeepThePace() -> None:
+    """
+    A peer that checks from new addresses once the burst is over makes us open
+    no more than one flow every 20 ms.
+    """
+    link = Link()
+    a = link.peer("a", controlling=True, nat="open", timing=Timing(burst=1))
+    b = link.peer("b", controlling=False, nat="symmetric")
+    a.gather()
+    b.gather()
+    a.hear(b)
+    b.hear(a)
+    link.run(1, connected(a, b))
+    checks = a.agent.checksSent
+    a.events.clear()
+    for number in range(5):
+        b.nat.host = f"198.51.100.{number + 1}"
+        b.nat._out.clear()
+        b.agent.probe(b.agent.validPairs[0], link.now)
+        link.run(0.006)
+    link.run(0.0195)
+    assert len(a.all(RemoteCandidateLearned)) == 5
+    assert a.agent.checksSent - checks <= 2
+
+
+def test_earlyChecksFirst() -> None:
+    """
+    When the peer's credentials come, the pair on which it has checked already
+    is checked before better ones.
+    """
+    link = Link()
+    a, b = pairOfPeers(link, "open", "fullcone")
+    b.hear(a)
+    link.run(0.03)
+    assert [p.heard for p in a.agent.pairs] == [True]
+    for number in range(20):
+        a.agent.addRemoteCandidate(remote(1000 + number), link.now)
+    a.agent.setRemoteCredentials(b.agent.credentials, link.now)
+    first, *others = a.agent.takeDatagrams()
+    assert first.remote == (b.nat.host, 40000)
+    assert len(others) == 15
 
 
 def test_bestFirst() -> None:
@@ -265,3 +322,19 @@ def test_learnedRelayBase() -> None:
     assert link.run(1, connected(a, b)) is not None
     assert a.agent.validPairs[0].local.base == a.relayed
     assert b.agent.validPairs[0].kind == "relayed"
+
+
+def test_pendingIsBounded() -> None:
+    """
+    Transmissions are forgotten by age and by number.
+    """
+    pair = CandidatePair(remote(1), remote(2))
+    pending = Pending(memory=30.0)
+    for number in range(MOST + 100):
+        sent = Transmission(pair, number * 0.001, True, False)
+        pending.add(number.to_bytes(12, "big"), sent)
+    assert len(pending) == MOST
+    assert pending.get((99).to_bytes(12, "big")) is None
+    assert pending.get((100).to_bytes(12, "big")) is not None
+    pending.add(b"y" * 12, Transmission(pair, 100.0, True, False))
+    assert len(pending) == 1

@@ -141,6 +141,21 @@ def test_checkReceivedOnce() -> None:
     assert len(a.all(CheckReceived)) == len(b.all(CheckReceived)) == 1
 
 
+def test_checkReceivedAgainInANewRound() -> None:
+    """
+    While our checks get no answer, each round says once that the peer's come.
+    """
+    link = Link()
+    a, b = pairOfPeers(link, "open", "open")
+    link.drop = lambda datagram: datagram.local == a.base
+    dial(link, a, b)
+    link.run(1)
+    assert len(a.all(CheckReceived)) == 1
+    a.agent.retry(link.now)
+    link.run(1)
+    assert len(a.all(CheckReceived)) == 2
+
+
 def test_retryAfterFailure() -> None:
     """
     A network that was down for the whole round works in the next one.

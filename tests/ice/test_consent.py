@@ -8,6 +8,7 @@ import pytest
 
 from punchd.core import Datagram
 from punchd.ice.events import (
+    CheckReceived,
     LossReason,
     PairDoubtful,
     PairLost,
@@ -15,34 +16,15 @@ from punchd.ice.events import (
     PairSucceeded,
 )
 from punchd.ice.pair import CandidatePair, CheckState
-from tests.ice.link import Link, Peer, connected, dial, pairOfPeers
-
-
-def established() -> tuple[Link, Peer, Peer, CandidatePair]:
-    """
-    @return: two agents with one valid direct pair, at rest, and the dialler's.
-    """
-    link = Link()
-    a, b = pairOfPeers(link)
-    dial(link, a, b)
-    assert link.run(5, connected(a, b)) is not None
-    link.run(10)
-    (pair,) = a.agent.validPairs
-    return link, a, b, pair
-
-
-def cut(link: Link) -> None:
-    """
-    Nothing gets through any more.
-    """
-    link.drop = lambda datagram: True
-
-
-def mend(link: Link) -> None:
-    """
-    Everything gets through again.
-    """
-    link.drop = lambda datagram: False
+from tests.ice.link import (
+    Link,
+    Peer,
+    connected,
+    cut,
+    dial,
+    established,
+    mend,
+)
 
 
 def test_idleKeepalives() -> None:
@@ -242,6 +224,57 @@ def test_lostPairReturns() -> None:
     assert PairSucceeded(pair) in a.all(PairSucceeded)
 
 
+def lost() -> tuple[Link, Peer, Peer, CandidatePair]:
+    """
+    @return: two agents that have lost their pair, and the dialler's.
+    """
+    link, a, b, pair = established()
+    cut(link)
+    for peer in (a, b):
+        peer.agent.probe(peer.agent.validPairs[0], link.now)
+    link.run(40)
+    assert a.agent.validPairs == b.agent.validPairs == []
+    return link, a, b, pair
+
+
+def test_lostPairReturnsAtTheirCheck() -> None:
+    """
+    The first check of one side that gets through brings the pair back at both,
+    in one round trip and a half.
+    """
+    link, a, b, pair = lost()
+    mend(link)
+    began = link.now
+    b.agent.probe(b.agent.pairs[1], link.now)
+    assert link.run(16, connected(a, b)) is not None
+    assert link.now - began <= 0.075 + 1e-9
+    assert pair.valid
+
+
+def test_lostPairOutlivesARound() -> None:
+    """
+    A round of checks that fails leaves a lost pair to return by itself.
+    """
+    link, a, b, pair = lost()
+    a.agent.retry(link.now)
+    assert pair.unsettled
+    link.run(10)
+    assert pair.state is CheckState.LOST
+    mend(link)
+    assert link.run(16, connected(a, b)) is not None
+
+
+def test_checkReceivedAfterLoss() -> None:
+    """
+    That the peer reaches us is news again after the pair was lost.
+    """
+    link, a, _, pair = lost()
+    mend(link)
+    a.events.clear()
+    link.run(16)
+    assert a.all(CheckReceived) == [CheckReceived(pair)]
+
+
 def test_lostPairReturnsThroughClosedNats() -> None:
     """
     When the bindings have gone during the cut, the checks of both sides open
@@ -296,41 +329,6 @@ def test_onlyAuthenticatedStunCounts() -> None:
         link.run(1)
     assert a.first(PairLost)[1].reason is LossReason.CONSENT_EXPIRED
     assert a.agent.garbage["malformed message"] > 0
-
-
-def test_reports() -> None:
-    """
-    What of the session arrives at one side is known to the other after one
-    probe, on the pair where it arrived and on no other.
-    """
-    link, a, b, pair = established()
-    (theirs,) = b.agent.validPairs
-    for size in (100, 1200, 300):
-        b.agent.sessionDatagramReceived(size, *theirs.key, link.now)
-    b.agent.sessionDatagramReceived(1, ("10.0.2.2", 1), theirs.key[1], link.now)
-    assert b.agent.garbage["session datagram off any pair"] == 1
-    assert pair.reported is not None
-    assert pair.reported.value == (0, 0)
-    a.events.clear()
-    a.agent.probe(pair, link.now)
-    link.run(0.06)
-    assert a.all(PairReported) == [PairReported(pair)]
-    assert pair.reported.value == (3, 1200)
-
-
-def test_reportInTheirCheck() -> None:
-    """
-    The peer's check carries its report as well as its response does.
-    """
-    link, a, b, pair = established()
-    (theirs,) = b.agent.validPairs
-    b.agent.sessionDatagramReceived(1200, *theirs.key, link.now)
-    a.events.clear()
-    b.agent.probe(theirs, link.now)
-    link.run(0.03)
-    assert [e for _, e in a.events] == [PairReported(pair)]
-    assert pair.reported is not None
-    assert pair.reported.value == (1, 1200)
 
 
 def test_removedCandidate() -> None:

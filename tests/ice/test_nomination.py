@@ -8,7 +8,9 @@ import itertools
 
 import pytest
 
+from punchd.core import Datagram
 from punchd.ice.events import Nominated, RoleChanged
+from punchd.stun.message import MessageClass, parse
 from tests.ice.link import Link, Peer, connected, dial, pairOfPeers
 
 
@@ -72,11 +74,37 @@ def test_nominationSurvivesLoss() -> None:
     link, a, b = withRelays()
     pair = a.agent.validPairs[0]
     count = itertools.count()
-    a.agent.setActive(pair, True, link.now)
     a.agent.probe(pair, link.now)
     link.run(0.01)
-    link.drop = lambda datagram: next(count) < 2
+    mapped = pair.mapped
+    link.drop = lambda datagram: datagram.local == mapped and next(count) < 2
     assert a.agent.nominate(pair, link.now)
+    link.run(0.05)
+    assert not pair.probed
+    assert link.run(1, lambda: agree(a, b)) is not None
+
+
+def test_nominatedBeforeItIsValid() -> None:
+    """
+    USE-CANDIDATE arrives while the controlled agent's own check has got no
+    answer yet: the pair is nominated when it gets one.
+    """
+    link = Link()
+    a, b = pairOfPeers(link)
+    mine = a.nat.outward(a.base, b.base, link.now)
+
+    def losesResponses(datagram: Datagram) -> bool:
+        message = parse(datagram.data)
+        return datagram.local == mine and message.messageClass is MessageClass.SUCCESS
+
+    link.drop = losesResponses
+    dial(link, a, b)
+    link.run(1)
+    assert a.agent.nominate(a.agent.validPairs[0], link.now)
+    link.run(0.5)
+    assert a.agent.nominatedPair is not None
+    assert b.agent.validPairs == []
+    link.drop = lambda datagram: False
     assert link.run(1, lambda: agree(a, b)) is not None
 
 
