@@ -69,6 +69,12 @@ class InvalidURL(InvalidOption):
     """
 
 
+class PortUnavailable(LocalError):
+    """
+    A port that is to be listened on cannot be had.
+    """
+
+
 class UnknownPeer(LocalError):
     """
     No peer of that name is known.
