@@ -123,6 +123,15 @@ class VirtualClock:
         self._sequence += 1
         heappush(self._heap, (self._now + delay, self._sequence, function, args))
 
+    def scheduleAt(
+        self, due: float, function: Callable[..., object], args: tuple[Any, ...]
+    ) -> None:
+        """
+        Do as L{schedule} at a time that must not be rounded.
+        """
+        self._sequence += 1
+        heappush(self._heap, (due, self._sequence, function, args))
+
     def pending(self) -> list[TimedCall]:
         """
         @return: all calls that can be cancelled, the next first.

@@ -73,7 +73,7 @@ class DatagramPort:
                 source = wanted
             else:
                 source = machine.sourceFor(remote[0])
-        if source is None or (":" in source) != (":" in remote[0]):
+        if source is None or (":" in remote[0]) != (self.family == 6):
             self.counters["unreachable"] += 1
             return
         data = datagram.data

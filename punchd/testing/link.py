@@ -158,6 +158,6 @@ class Pipe:
         if link.duplication and flow.draw() < link.duplication:
             again = packet.copy()
             again.flown = True
-            self._clock.schedule(due - now, deliver, (again, *args))
+            self._clock.scheduleAt(due, deliver, (again, *args))
         packet.flown = True
-        self._clock.schedule(due - now, deliver, (packet, *args))
+        self._clock.scheduleAt(due, deliver, (packet, *args))
