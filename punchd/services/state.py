@@ -202,8 +202,9 @@ class StateFolder:
             path = self._shortSocketPath()
             self.write("control.path", os.fsencode(path))
         try:
-            if stat.S_ISSOCK(os.lstat(path).st_mode):
-                os.unlink(path)
+            if not stat.S_ISSOCK(os.lstat(path).st_mode):
+                raise StateError(f"{path}: in the way of the control socket.")
+            os.unlink(path)
         except FileNotFoundError:
             pass
         except OSError as e:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet import defer, reactor, task
+from twisted.internet.error import CannotListenError
 from twisted.internet.testing import StringTransport
 
 from punchd.errors import ClientNotRunning, ControlError, PeerUnavailable, StateError
@@ -170,12 +171,22 @@ async def testLongFolder(tmp_path: Path, client: Client) -> None:
     await service.stopService()
 
 
-@pytest_twisted.ensureDeferred
-async def testSocketCannotBeMade(folder: StateFolder, client: Client) -> None:
-    """What is in the way of the socket is one sentence."""
+def testSomethingInTheWay(folder: StateFolder, client: Client) -> None:
+    """What is in the way of the socket is not removed, and is one sentence."""
     os.mkdir(folder.file("control"))
-    with pytest.raises(StateError, match="control socket cannot be made"):
+    with pytest.raises(StateError, match="in the way of the control socket"):
         ControlService(reactor, folder, client).startService()
+
+
+def testSocketCannotBeMade(folder: StateFolder, client: Client) -> None:
+    """A socket that the system refuses is one sentence too."""
+
+    class Refusing(task.Clock):
+        def listenUNIX(self, address: str, *arguments: Any, **more: Any) -> None:
+            raise CannotListenError(None, address, OSError("no"))
+
+    with pytest.raises(StateError, match="control socket cannot be made: .*no"):
+        ControlService(Refusing(), folder, client).startService()
 
 
 @pytest_twisted.ensureDeferred
