@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import socket
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -85,7 +86,7 @@ def test_symmetricPorts(makeLab):
             ports.append(expect(sink)[1][1])
     assert len(set(ports)) > 60
     assert max(ports) - min(ports) > 32768
-    steps = [b - a for a, b in zip(ports, ports[1:])]
+    steps = [b - a for a, b in pairwise(ports)]
     assert len(set(steps)) > 60
 
 

@@ -33,8 +33,9 @@ _IFF_TUN, _IFF_NO_PI, _IFF_VNET_HDR = 0x1, 0x1000, 0x4000
 _CSUM, _TSO4, _TSO6, _USO4, _USO6 = 0x1, 0x2, 0x4, 0x20, 0x40
 _PR_SET_TIMERSLACK = 29
 
-#: The largest packet, with its C{virtio_net_hdr}.
-_LARGEST = 65536 + 64
+#: The size of C{virtio_net_hdr}, and of the largest packet behind it.
+_HEADER = 10
+_LARGEST = _HEADER + 65536
 #: How many packets are read before those that are due go out.
 _BATCH = 64
 #: What comes due within this time goes out at once, in seconds.
@@ -104,6 +105,10 @@ class Line:
                 packet = os.read(tun, _LARGEST)
             except BlockingIOError:
                 return
+            # The kernel itself says who listens to multicast: not our business,
+            # and not to spoil a seed.
+            if packet[_HEADER] >> 4 == 6 and packet[_HEADER + 24] == 0xFF:
+                continue
             if loss and dice() < loss:
                 self.lost += 1
                 continue

@@ -44,6 +44,13 @@ table inet control {
 }
 """
 
+_BRIDGE = """
+table bridge control {
+  chain forward {
+    type filter hook forward priority 0; policy drop;
+  }
+}
+"""
 _NO_BRIDGE = "table bridge control\ndelete table bridge control\n"
 
 
@@ -78,10 +85,7 @@ class Router(Namespace):
         Drop all packets between the two hosts; both still reach the rendezvous.
         """
         if self.bridged:
-            chain = "type filter hook forward priority 0; policy drop;"
-            self.nft(
-                _NO_BRIDGE + f"table bridge control {{ chain forward {{ {chain} }} }}"
-            )
+            self.nft(_NO_BRIDGE + _BRIDGE)
             return
         self.drop(
             *(
