@@ -4,6 +4,7 @@ How much is done for sources that have proven nothing.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Final
 
 from .address import prefixOf
@@ -39,7 +40,7 @@ class PrefixLimit:
         self._total = totalRate
         self._totalAt = 0.0
         # Network to (tokens, time), least recently used first.
-        self._buckets: dict[str, tuple[float, float]] = {}
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self.refused = 0
 
     def __len__(self) -> int:
@@ -68,7 +69,7 @@ class PrefixLimit:
             self.refused += 1
         buckets[prefix] = (tokens, now)
         if len(buckets) > self._maximum:
-            del buckets[next(iter(buckets))]
+            buckets.popitem(last=False)
         return allowed
 
 
