@@ -199,7 +199,6 @@ class Flow:
     def _endSent(self) -> None:
         if self._over is not None:
             return
-        self._stopPeer()
         if not self.incoming.discarding:
             half = IHalfCloseableProtocol(self.protocol, None)
             if half is not None:
@@ -207,14 +206,9 @@ class Flow:
         self._finish()
 
     def _stopPeer(self) -> None:
-        # Not before the peer's reply, which would be lost with the rest.
-        if (
-            self.incoming.discarding
-            and self.outgoing.done
-            and self._head is None
-            and not self.incoming.ended
-            and self.id is not None
-        ):
+        # As TCP answers data with a reset that comes after the close.  It would
+        # take back what the peer's reply is part of, were that still to come.
+        if self.outgoing.done and not self.incoming.ended and self.id is not None:
             self._carrier.stop(self.id, CLOSED)
 
     def _resumeProducer(self) -> None:
@@ -246,7 +240,10 @@ class Flow:
                     if not self._readHead(self._head):
                         return
                 elif self.incoming.discarding:
-                    self._took(self.incoming.drop())
+                    count = self.incoming.drop()
+                    self._took(count)
+                    if count:
+                        self._stopPeer()
                     break
                 elif self._paused or self.protocol is None:
                     return
@@ -313,7 +310,6 @@ class Flow:
             self.fail(error)
             return
         self.accepted = True
-        self._stopPeer()
         waiters, self._openers = self._openers, []
         for waiter in waiters:
             waiter.callback(self)
