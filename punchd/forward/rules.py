@@ -1,0 +1,293 @@
+"""
+What the user wants published, forwarded and allowed, as values.
+
+    --publish=NAME=CLIENT_ENDPOINT        ssh=tcp:127.0.0.1:22
+    --forward=SERVER_ENDPOINT=PEER/NAME   tcp:2222=bob/ssh
+    --allow=PEER[/NAME]                   bob, bob/ssh
+
+Endpoint strings may hold C{=} themselves (C{interface=127.0.0.1}), names may
+not; so a published name ends at the first C{=}, and a forward's endpoint ends
+at the last one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.endpoints import clientFromString, serverFromString
+
+from punchd.errors import InvalidOption
+
+#: Where forwards listen unless their endpoint names an interface.
+LOOPBACK = "127.0.0.1"
+
+#: The longest name of a service.
+MAX_NAME = 64
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
+_PEER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
+_KEYWORD = re.compile(r"[A-Za-z_]\w*=")
+
+_PUBLISH = "NAME=CLIENT_ENDPOINT, such as ssh=tcp:127.0.0.1:22"
+_FORWARD = "SERVER_ENDPOINT=PEER/NAME, such as tcp:2222=bob/ssh"
+_ALLOW = "PEER or PEER/NAME, such as bob/ssh"
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """
+    A program that peers may reach.
+
+    @ivar name: what peers call the service.
+    @ivar endpoint: the client endpoint string that leads to the program.
+    """
+
+    name: str
+    endpoint: str
+
+    def __str__(self) -> str:
+        return f"--publish={self.name}={self.endpoint}"
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """
+    A service of a peer that shall be reachable here.
+
+    @ivar endpoint: the server endpoint string to listen on.
+    @ivar peer: a petname or a peer id.
+    @ivar service: the name under which the peer publishes it.
+    """
+
+    endpoint: str
+    peer: str
+    service: str
+
+    def __str__(self) -> str:
+        return f"--forward={self.endpoint}={self.peer}/{self.service}"
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """
+    A permission.
+
+    @ivar peer: a petname or a peer id.
+    @ivar service: the one service that the peer may use; L{None} for all.
+    """
+
+    peer: str
+    service: str | None
+
+    def __str__(self) -> str:
+        return f"--allow={self.peer}" + (f"/{self.service}" if self.service else "")
+
+
+def parsePublish(value: str, reactor: Any) -> Publication:
+    """
+    @param value: what was given to C{--publish}.
+    @param reactor: the endpoint is tried on it; nothing is connected.
+
+    @raise InvalidOption: it cannot be used, and why.
+    """
+    fault = _Fault("publish", value, _PUBLISH)
+    name, equals, endpoint = value.partition("=")
+    if not equals:
+        raise fault("there is no '=' in it")
+    _checkName(name, fault)
+    fields = _fields(endpoint)
+    _checkKind(fields, fault)
+    _tryEndpoint(clientFromString, reactor, endpoint, fields, fault)
+    return Publication(name, endpoint)
+
+
+def parseForward(value: str, reactor: Any) -> Forward:
+    """
+    @param value: what was given to C{--forward}.
+    @param reactor: the endpoint is tried on it; nothing is bound.
+
+    @return: the rule; a TCP endpoint that names no interface has got loopback.
+
+    @raise InvalidOption: it cannot be used, and why.
+    """
+    fault = _Fault("forward", value, _FORWARD)
+    endpoint, equals, target = value.rpartition("=")
+    if not equals:
+        raise fault("there is no '=' in it")
+    peer, slash, service = target.partition("/")
+    if not slash:
+        raise fault(f"{target!r} is not PEER/NAME")
+    _checkPeer(peer, fault)
+    _checkName(service, fault)
+    fields = _fields(endpoint)
+    _checkKind(fields, fault)
+    endpoint = _onLoopback(endpoint, fields)
+    _tryEndpoint(serverFromString, reactor, endpoint, fields, fault)
+    return Forward(endpoint, peer, service)
+
+
+def parseAllow(value: str) -> Allowance:
+    """
+    @param value: what was given to C{--allow}.
+
+    @raise InvalidOption: it cannot be used, and why.
+    """
+    fault = _Fault("allow", value, _ALLOW)
+    peer, slash, service = value.partition("/")
+    _checkPeer(peer, fault)
+    if slash:
+        _checkName(service, fault)
+    return Allowance(peer, service if slash else None)
+
+
+def checkPublications(publications: Iterable[Publication]) -> dict[str, Publication]:
+    """
+    @return: the publications by name.
+
+    @raise InvalidOption: two have one name.
+    """
+    found: dict[str, Publication] = {}
+    for publication in publications:
+        if publication.name in found:
+            raise InvalidOption(
+                f"{publication}: the name {publication.name!r} is published twice; "
+                "expected one --publish for each name."
+            )
+        found[publication.name] = publication
+    return found
+
+
+class Allowances:
+    """
+    I know who may do what.
+    """
+
+    def __init__(
+        self,
+        rules: Iterable[Allowance] = (),
+        resolve: Callable[[str], str] = lambda peer: peer,
+        *,
+        anyone: bool = False,
+    ) -> None:
+        """
+        @param resolve: gives the peer id for a petname or a peer id.
+        @param anyone: whether every peer may use every service.
+
+        @raise punchd.errors.UnknownPeer: C{resolve} does not know a name.
+        """
+        self._resolve = resolve
+        self.anyone = anyone
+        self._services: dict[str, set[str | None]] = {}
+        self.replace(rules)
+
+    def replace(self, rules: Iterable[Allowance]) -> None:
+        """
+        From now on these rules hold, and no others.
+
+        @raise punchd.errors.UnknownPeer: a name is not known; the rules stay
+            as they were.
+        """
+        services: dict[str, set[str | None]] = {}
+        for rule in rules:
+            services.setdefault(self._resolve(rule.peer), set()).add(rule.service)
+        self._services = services
+
+    def allowsPeer(self, peerId: str) -> bool:
+        """
+        Whether the peer may have a session.
+        """
+        return self.anyone or peerId in self._services
+
+    def allows(self, peerId: str, service: str) -> bool:
+        """
+        Whether the peer may open the service.
+        """
+        allowed = self._services.get(peerId, ())
+        return self.anyone or None in allowed or service in allowed
+
+
+# --- the parts of a value ----------------------------------------------------
+
+
+class _Fault:
+    """
+    I make the one sentence for a value that cannot be used.
+    """
+
+    def __init__(self, option: str, value: str, expected: str) -> None:
+        self._option = option
+        self._value = value
+        self._expected = expected
+
+    def __call__(self, why: str) -> InvalidOption:
+        return InvalidOption(
+            f"--{self._option}={self._value}: {why}; expected {self._expected}."
+        )
+
+
+def _checkName(name: str, fault: _Fault) -> None:
+    if not _NAME.match(name) or len(name) > MAX_NAME:
+        raise fault(
+            f"{name!r} cannot name a service (up to {MAX_NAME} letters, digits, "
+            "'.', '_' and '-')"
+        )
+
+
+def _checkPeer(peer: str, fault: _Fault) -> None:
+    if not _PEER.match(peer):
+        raise fault(f"{peer!r} is neither a petname nor a peer id")
+
+
+def _checkKind(fields: list[str], fault: _Fault) -> None:
+    if fields[0].lower() == "udp":
+        raise fault("UDP is not forwarded yet, only streams are")
+
+
+def _fields(endpoint: str) -> list[str]:
+    """
+    @return: the parts of an endpoint string, escapes kept.
+    """
+    return re.sub(r"((?:[^\\:]|\\.)*):", "\\1\n", endpoint, flags=re.S).split("\n")
+
+
+def _onLoopback(endpoint: str, fields: list[str]) -> str:
+    """
+    @return: the endpoint, bound to loopback if it is TCP and names no interface.
+    """
+    kind, *arguments = fields
+    if kind not in ("tcp", "ssl"):
+        return endpoint
+    keywords = {
+        argument.partition("=")[0] for argument in arguments if _KEYWORD.match(argument)
+    }
+    # "tcp:PORT:INTERFACE" names it by position.
+    positional = len(arguments) - len(keywords)
+    if "interface" in keywords or (kind == "tcp" and positional > 1):
+        return endpoint
+    return f"{endpoint}:interface={LOOPBACK}"
+
+
+def _tryEndpoint(
+    make: Callable[[Any, str], object],
+    reactor: Any,
+    endpoint: str,
+    fields: list[str],
+    fault: _Fault,
+) -> None:
+    kind = fields[0]
+    try:
+        made = make(reactor, endpoint)
+    except OSError as e:
+        # Such as the certificate of an "ssl:" endpoint.
+        raise fault(f"{e.filename}: {e.strerror}") from e
+    except Exception as e:
+        if str(e).startswith("Unknown endpoint type"):
+            raise fault(f"there is no type of endpoint {kind!r}") from e
+        # Twisted's own words for this are those of a failed Python call.
+        raise fault(f"{endpoint!r} is no endpoint of type {kind!r}") from e
+    port = getattr(made, "_port", None)
+    if isinstance(port, int) and not 0 <= port < 65536:
+        raise fault(f"{port} is not a port number")
