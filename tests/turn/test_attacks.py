@@ -99,8 +99,9 @@ def test_floodCostsNoMemory() -> None:
                 link.server.datagramReceived(each, LISTEN, source, link.now)
             link.server.takeDatagrams()
 
-    tracemalloc.start()
     flood(5000)  # fills what is bounded: rations and caches of addresses
+    tracemalloc.start()
+    flood(5000)
     before, _ = tracemalloc.get_traced_memory()
     flood(5000)
     after, _ = tracemalloc.get_traced_memory()
