@@ -261,6 +261,9 @@ class Lab:
         if keeper is None:
             return
         try:
+            for space in self.spaces.values():
+                for opened in space.sockets:
+                    opened.close()
             _end([p for space in self.spaces.values() for p in space.processes])
             if self.line is not None:
                 self.line.close()

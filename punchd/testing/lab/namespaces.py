@@ -203,6 +203,7 @@ class Namespace:
         self.enter = keeper.enter(space)
         self.path = keeper.path(space)
         self.processes: list[subprocess.Popen[Any]] = []
+        self.sockets: list[socket.socket] = []
         # The same interpreter, and the scripts beside it.
         scripts = str(Path(sys.executable).parent)
         paths = os.environ.get("PATH", os.defpath)
@@ -265,9 +266,11 @@ class Namespace:
         protocol: int = 0,
     ) -> socket.socket:
         """
-        Open a socket in me that this process can use.
+        Open a socket in me that this process can use.  It is closed with the lab.
         """
-        return self._keeper.socket(self._space, family, kind, protocol)
+        opened = self._keeper.socket(self._space, family, kind, protocol)
+        self.sockets.append(opened)
+        return opened
 
     def sysctl(self, values: Mapping[str, str]) -> None:
         """
