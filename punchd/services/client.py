@@ -5,16 +5,17 @@ C{punch:} endpoints run inside other programs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredList, fail, succeed
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from punchd.core import Address
-from punchd.errors import PeerUnavailable, Replaced
+from punchd.errors import PeerUnavailable
 from punchd.identity import Identity
 from punchd.interfaces import INetwork
 from punchd.net.demux import Demux
@@ -58,8 +59,10 @@ class PunchClient(MultiService):
         patience: float = 120.0,
         linger: float = 600.0,
         keepalive: float = 15.0,
+        onGaveUp: Callable[[Failure], object] = lambda failure: None,
     ) -> None:
         super().__init__()
+        self.gaveUp = onGaveUp
         self.network = network
         self.port = port
         self.socket = PunchingSocket(network, Demux())
@@ -157,12 +160,6 @@ class PunchClient(MultiService):
             )
         except PeerUnavailable as e:
             return fail(e)
-
-    def replaced(self) -> None:
-        """
-        The same identity is used elsewhere.
-        """
-        self.log.error("{error}", error=str(Replaced()))
 
     # --- what C{punchd} asks (services.control.Controlled)
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from punchd.core import Address
 from punchd.identity import Identity
@@ -43,9 +44,10 @@ class Owner(Protocol):
         A peer dials.
         """
 
-    def replaced(self) -> None:
+    def gaveUp(self, failure: Failure) -> object:
         """
-        The same identity is used elsewhere.
+        A rendezvous is the wrong one, or knows us from elsewhere: there is no
+        point in trying again.
         """
 
 
@@ -90,7 +92,7 @@ class Links(MultiService):
             onTrickle=lambda *args: owner.peers.trickled(*args),
             onEnded=lambda *args: owner.peers.byeReceived(*args),
             onPeerGone=lambda peer: owner.peers.peerGone(peer),
-            onReplaced=owner.replaced,
+            onGaveUp=owner.gaveUp,
             onRegistered=owner.registered,
         )
         self._links.append(link)

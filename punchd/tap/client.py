@@ -1,0 +1,245 @@
+"""
+C{twistd punch-client}.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.application.service import IService, MultiService
+from twisted.python import usage
+from twisted.python.failure import Failure
+
+from punchd.errors import PunchError
+from punchd.forward.publish import Forwarder, Publisher
+from punchd.forward.rules import (
+    Allowance,
+    Allowances,
+    Forward,
+    Publication,
+    checkPublications,
+    parseAllow,
+    parseForward,
+    parsePublish,
+)
+from punchd.net.clock import makeMonotonic
+from punchd.net.kernel import KernelNetwork
+from punchd.services.client import PunchClient
+from punchd.services.control import ControlService
+from punchd.services.state import StateFolder
+from punchd.signaling.url import RendezvousURL
+
+from .exits import exitStatus, oneSentence
+
+PROGRAM = "punch-client"
+MODES = ("auto", "direct", "relay")
+
+
+class Options(usage.Options):
+    """
+    What C{twistd punch-client} understands.
+    """
+
+    synopsis = "[options]"
+    longdesc = (
+        "Register with a rendezvous, publish services to the peers that are"
+        " allowed to use them, and forward local ports to services of peers."
+    )
+    optFlags = [
+        ["allow-anyone", None, "Let every peer use every published service."],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["state"] = None
+        self["path"] = "auto"
+        self["port"] = 0
+        self["linger"] = 600.0
+        self["patience"] = 120.0
+        self["keepalive"] = 15.0
+        self.urls: list[RendezvousURL] = []
+        self.publish: list[str] = []
+        self.forward: list[str] = []
+        self.allow: list[Allowance] = []
+
+    def opt_rendezvous(self, value: str) -> None:
+        """
+        The URL that the rendezvous printed: punch://HOST[:PORTS][#FINGERPRINT].
+        Repeat it for more than one.
+        """
+        self.urls.append(_said(lambda: RendezvousURL.parse(value)))
+
+    def opt_state(self, value: str) -> None:
+        """
+        The folder of the key, the petnames and the control socket.
+        """
+        self["state"] = value
+
+    def opt_publish(self, value: str) -> None:
+        """
+        NAME=CLIENT_ENDPOINT: let peers reach a program here, as
+        ssh=tcp:127.0.0.1:22.
+        """
+        self.publish.append(value)
+
+    def opt_forward(self, value: str) -> None:
+        """
+        SERVER_ENDPOINT=PEER/NAME: let programs here reach a service of a peer,
+        as tcp:2222=bob/ssh; on loopback unless interface= says otherwise.
+        """
+        self.forward.append(value)
+
+    def opt_allow(self, value: str) -> None:
+        """
+        PEER[/NAME]: let a peer use all published services, or one of them.
+        """
+        self.allow.append(_said(lambda: parseAllow(value)))
+
+    def opt_path(self, value: str) -> None:
+        """
+        auto, direct or relay: which paths may carry sessions.
+        """
+        if value not in MODES:
+            raise usage.UsageError(
+                f"--path={value}: expected {', '.join(MODES[:-1])} or {MODES[-1]}."
+            )
+        self["path"] = value
+
+    def opt_port(self, value: str) -> None:
+        """
+        The UDP port of the punching socket; any by default.
+        """
+        self["port"] = int(_number("port", value, 0, 65535, whole=True))
+
+    def opt_linger(self, value: str) -> None:
+        """
+        Seconds that a session outlives its last stream (600).
+        """
+        self["linger"] = _number("linger", value, 0, 1e9)
+
+    def opt_patience(self, value: str) -> None:
+        """
+        Seconds that a session may be without any path before it fails (120).
+        """
+        self["patience"] = _number("patience", value, 1, 1e9)
+
+    def opt_keepalive(self, value: str) -> None:
+        """
+        Seconds between packets on an idle path, at the most (15).
+        """
+        self["keepalive"] = _number("keepalive", value, 1, 3600)
+
+    def postOptions(self) -> None:
+        """
+        Check what belongs together.
+        """
+        if not self.urls:
+            raise usage.UsageError(
+                "--rendezvous is missing; expected the URL that punch-rendezvous"
+                " printed, as punch://203.0.113.10:3478,443#FINGERPRINT."
+            )
+        if self["allow-anyone"] and self.allow:
+            raise usage.UsageError(
+                "--allow-anyone and --allow exclude each other; expected one of them."
+            )
+
+
+def makeService(options: Options, reactor: Any = None) -> IService:
+    """
+    Build the client; nothing is opened but the state folder.
+
+    @raise SystemExit: with one sentence, when something cannot be used.
+    """
+    if reactor is None:
+        from twisted.internet import reactor
+    with oneSentence(PROGRAM):
+        network = KernelNetwork(makeMonotonic(reactor))
+        publications = [parsePublish(each, reactor) for each in options.publish]
+        checkPublications(publications)
+        forwards = [parseForward(each, reactor) for each in options.forward]
+        folder = StateFolder(options["state"])
+        folder.lock()
+        return Client(options, network, folder, publications, forwards)
+
+
+class Client(MultiService):
+    """
+    The client, its forwards and its control socket.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        network: Any,
+        folder: StateFolder,
+        publications: list[Publication],
+        forwards: list[Forward],
+    ) -> None:
+        super().__init__()
+        reactor = network.reactor
+        self._folder = folder
+        self._reactor = reactor
+        self.punch = PunchClient(
+            network,
+            folder.identity(),
+            options.urls,
+            Allowances(options.allow, folder.resolve, anyone=options["allow-anyone"]),
+            Publisher(reactor, publications),
+            port=options["port"],
+            mode=options["path"],
+            patience=options["patience"],
+            linger=options["linger"],
+            keepalive=options["keepalive"],
+            onGaveUp=self._gaveUp,
+        )
+        self.punch.setServiceParent(self)
+        for rule in forwards:
+            peerId = folder.resolve(rule.peer)
+            Forwarder(reactor, rule, peerId, self.punch.open).setServiceParent(self)
+        ControlService(reactor, folder, self.punch).setServiceParent(self)
+
+    def privilegedStartService(self) -> None:
+        """
+        Open all ports, or end with one sentence.
+        """
+        with oneSentence(PROGRAM):
+            super().privilegedStartService()
+
+    def startService(self) -> None:
+        """
+        Start, or end with one sentence.
+        """
+        with oneSentence(PROGRAM):
+            super().startService()
+
+    def _gaveUp(self, failure: Failure) -> None:
+        """
+        The rendezvous is the wrong one, or somebody else took our place.
+        """
+        import sys
+
+        print(f"{PROGRAM}: {failure.value}", file=sys.stderr)
+        exitStatus(1)
+        self._reactor.stop()
+
+
+def _said(parse: Any) -> Any:
+    try:
+        return parse()
+    except PunchError as e:
+        raise usage.UsageError(str(e)) from e
+
+
+def _number(
+    option: str, value: str, least: float, most: float, whole: bool = False
+) -> float:
+    kind = "a whole number" if whole else "a number"
+    try:
+        number = int(value) if whole else float(value)
+    except ValueError:
+        number = float("nan")
+    if not least <= number <= most:
+        raise usage.UsageError(
+            f"--{option}={value}: expected {kind} from {least:g} to {most:g}."
+        )
+    return number
