@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from twisted.internet.defer import Deferred, TimeoutError
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.defer import Deferred, TimeoutError, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -51,6 +51,7 @@ class Registrar:
     """
     I connect the directory with the connections.
 
+    @ivar offering: what clients are told as they register.
     @ivar counters: what happened, by name.
     """
 
@@ -61,8 +62,10 @@ class Registrar:
     ) -> None:
         self.clock = clock
         self.directory = directory
+        self.offering = offering
         self.counters: Counter[str] = Counter()
-        self._offering = offering
+        self._expiry: IDelayedCall | None = None
+        self._whenIdle: Callable[[], object] | None = None
         self._connections: set[SignalingConnection] = set()
         self._refusals: set[Deferred[Any]] = set()
 
@@ -85,29 +88,60 @@ class Registrar:
         A connection was lost.
         """
         self._connections.discard(connection)
+        if not self._connections and self._whenIdle is not None:
+            self._whenIdle()
         presence, connection.presence = connection.presence, None
         if presence is None or presence.connection is not connection:
             return
         ended = self.directory.depart(presence, connection, self.clock.seconds())
         self.log.info("{peer} left", peer=presence.peer, event="left")
+        self._scheduleExpiry()
         self._left(presence, [*presence.dials.values(), *ended])
 
-    def goodbye(self, seconds: float) -> None:
+    def stop(self, seconds: float) -> Deferred[None]:
         """
-        Tell everybody that the rendezvous stops, and close all connections.
+        Say goodbye to everybody, and close all connections.
+
+        @param seconds: how long clients may take to close their side.
+
+        @return: fires when all connections are closed.
         """
         for connection in list(self._connections):
-            connection.say(commands.Goodbye, seconds=seconds)
+            connection.say(commands.Goodbye, seconds=1.0)
             connection.loseConnection()
         for refusal in list(self._refusals):
             refusal.cancel()
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+        if not self._connections:
+            return succeed(None)
+        stopping: Deferred[None] = Deferred()
+        late = self.clock.callLater(seconds, self._abort)
 
-    def abort(self) -> None:
-        """
-        Close what L{goodbye} has left open, because a client did not answer.
-        """
+        def idle() -> None:
+            self._whenIdle = None
+            if late.active():
+                late.cancel()
+            stopping.callback(None)
+
+        self._whenIdle = idle
+        return stopping
+
+    def _abort(self) -> None:
         for connection in list(self._connections):
             connection.refuse("the rendezvous stops")
+
+    def _scheduleExpiry(self) -> None:
+        due = self.directory.deadline()
+        if due is not None and self._expiry is None:
+            delay = max(0.0, due - self.clock.seconds())
+            self._expiry = self.clock.callLater(delay, self._expire)
+
+    def _expire(self) -> None:
+        self._expiry = None
+        self.directory.expire(self.clock.seconds())
+        self._scheduleExpiry()
 
     # --- presence
 
@@ -148,8 +182,8 @@ class Registrar:
             "version": commands.VERSION,
             "handle": presence.handle,
             "key": presence.key,
-            "stun": self._offering.stun,
-            "alternate": self._offering.alternate,
+            "stun": self.offering.stun,
+            "alternate": self.offering.alternate,
             "observedHost": connection.host,
             "resumed": arrival.resumed,
             **self.relayFor(presence),
@@ -171,7 +205,7 @@ class Registrar:
         """
         @return: the response to L{commands.Renew}.
         """
-        return self._offering.relay(presence.handle)
+        return self.offering.relay(presence.handle)
 
     # --- dials
 

@@ -272,6 +272,13 @@ class Directory:
                 break
             self._remove(presence)
 
+    def deadline(self) -> float | None:
+        """
+        @return: when L{expire} will have something to do.
+        """
+        first = next(iter(self._left), None)
+        return None if first is None else first.leftAt + LINGER
+
     def presenceOf(self, handle: str) -> Presence | None:
         """
         @return: the client with that handle, here or not long gone.

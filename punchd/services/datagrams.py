@@ -1,0 +1,191 @@
+"""
+The UDP ports of the rendezvous, and what is said on them.
+
+Binding requests with a user name come from registered clients and are
+observed; those without get what RFC 5780 has for everybody.  Everything else
+is for the relay.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from punchd.core import Address, Datagram
+from punchd.errors import MalformedMessage
+from punchd.interfaces import IBatchReceiver, IDatagramPort
+from punchd.net.driver import Driver
+from punchd.signaling.observation import Observer
+from punchd.stun.address import family
+from punchd.stun.attributes import Attribute
+from punchd.stun.binding import BindingServer
+from punchd.stun.message import Message, Method, isMessage, parse
+from punchd.turn.server import Server
+
+_SEND_INDICATION: Final = b"\x00\x16"
+_WILDCARDS: Final = ("", "0.0.0.0", "::")
+
+Received = tuple[bytes, Address, Address]
+
+
+@implementer(IBatchReceiver)
+class Datagrams:
+    """
+    I take what comes to the listening ports and send all answers.
+
+    @ivar counters: what was dropped, by reason.
+    @ivar binding: answers those who have not registered.
+    @ivar driver: the loop of the relay, or L{None} without one.
+    """
+
+    def __init__(self, clock: IReactorTime, observer: Observer) -> None:
+        self.counters: Counter[str] = Counter()
+        self.driver: Driver | None = None
+        self._relay: Server | None = None
+        self._clock = clock
+        self.binding = BindingServer()
+        self._observer = observer
+        # By bound address; wildcards by family and port.
+        self._ports: dict[Address, IDatagramPort] = {}
+        self._wildcards: dict[tuple[int, int], IDatagramPort] = {}
+        self._relayPorts: dict[Address, IDatagramPort] = {}
+
+    def setRelay(
+        self, relay: Server, driver: Driver, ports: dict[Address, IDatagramPort]
+    ) -> None:
+        """
+        @param ports: those of the relayed addresses; they come and go.
+        """
+        self._relay = relay
+        self.driver = driver
+        self._relayPorts = ports
+
+    # --- ports
+
+    def add(self, port: IDatagramPort) -> None:
+        """
+        Send from this port from now on.
+        """
+        host, number = port.getHost()
+        if host in _WILDCARDS:
+            self._wildcards[port.family, number] = port
+        else:
+            self._ports[host, number] = port
+
+    def closeAll(self) -> None:
+        """
+        Close the listening ports.
+        """
+        for port in (*self._ports.values(), *self._wildcards.values()):
+            port.close()
+        self._ports = {}
+        self._wildcards = {}
+
+    def send(self, datagrams: Sequence[Datagram]) -> None:
+        """
+        Send each datagram from the port that its C{local} names.
+        """
+        if len(datagrams) == 1:
+            port = self._portFor(datagrams[0].local)
+            if port is not None:
+                port.send(datagrams[0])
+            return
+        runs: dict[IDatagramPort, list[Datagram]] = {}
+        for each in datagrams:
+            port = self._portFor(each.local)
+            if port is not None:
+                runs.setdefault(port, []).append(each)
+        for port, run in runs.items():
+            port.sendMany(run)
+
+    def _portFor(self, local: Address | None) -> IDatagramPort | None:
+        if local is None:
+            self.counters["no source"] += 1
+            return None
+        port = self._relayPorts.get(local) or self._ports.get(local)
+        if port is None:
+            port = self._wildcards.get((family(local), local[1]))
+            if port is None:
+                self.counters["no port"] += 1
+        return port
+
+    # --- IBatchReceiver
+
+    def datagramReceived(self, data: bytes, local: Address, remote: Address) -> None:
+        """
+        One datagram came to a listening port.
+        """
+        self.datagramsReceived([(data, local, remote)])
+
+    def datagramsReceived(self, datagrams: Sequence[Received]) -> None:
+        """
+        Several came; what is relayed goes through as one batch.
+        """
+        relayed = []
+        for each in datagrams:
+            data = each[0]
+            if data and (data[0] >= 0x40 or data[:2] == _SEND_INDICATION):
+                relayed.append(each)
+            elif isMessage(data):
+                self._messageReceived(*each)
+            else:
+                self.counters["not STUN"] += 1
+        if relayed:
+            if self.driver is None:
+                self.counters["no relay"] += len(relayed)
+            else:
+                self.driver.datagramsReceived(relayed)
+
+    def _messageReceived(self, data: bytes, local: Address, remote: Address) -> None:
+        try:
+            message = parse(data)
+        except MalformedMessage:
+            self.counters["malformed"] += 1
+            return
+        if message.method == Method.BINDING:
+            answers = self._bind(message, data, local, remote)
+            if answers:
+                self.send(answers)
+        elif self.driver is not None and self._relay is not None:
+            self.driver.call(self._relay.messageReceived, message, local, remote)
+        else:
+            self.counters["no relay"] += 1
+
+    def _bind(
+        self, message: Message, data: bytes, local: Address, remote: Address
+    ) -> list[Datagram]:
+        now = self._clock.seconds()
+        if message.get(Attribute.USERNAME) is not None:
+            return self._observer.handle(message, local, remote, now)
+        return self.binding.handle(message, data, local, remote, now)
+
+    def answerStream(
+        self, frame: bytes, local: Address, remote: Address
+    ) -> list[bytes]:
+        """
+        Answer a Binding request that came over TCP.
+        """
+        try:
+            message = parse(frame)
+        except MalformedMessage:
+            self.counters["malformed"] += 1
+            return []
+        # An answer from another port, or to one, is not possible here; and the
+        # addresses of TCP connections are not those of the punching socket.
+        if any(
+            message.get(each) is not None
+            for each in (
+                Attribute.CHANGE_REQUEST,
+                Attribute.RESPONSE_PORT,
+                Attribute.USERNAME,
+            )
+        ):
+            self.counters["not over TCP"] += 1
+            return []
+        now = self._clock.seconds()
+        answers = self.binding.handle(message, frame, local, remote, now)
+        return [each.data for each in answers]

@@ -1,0 +1,134 @@
+"""
+The ports that a rendezvous listens on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+
+from punchd.errors import PortUnavailable
+from punchd.interfaces import IDatagramPort
+from punchd.net.listening import listenTCP
+from punchd.stun.address import family
+
+from .datagrams import Datagrams
+from .places import Place, textOf
+
+#: How often another port is tried when any is wanted, for UDP and TCP alike.
+ATTEMPTS: Final = 16
+
+
+class Doors:
+    """
+    I open what is to be listened on, all of it or nothing.
+
+    @ivar places: where I listen, with the ports that I got.
+    """
+
+    log = Logger()
+
+    def __init__(self, network: Any, datagrams: Datagrams, factory: Any) -> None:
+        """
+        @param network: an L{punchd.interfaces.INetwork}.
+        @param factory: for TCP connections.
+        """
+        self._network = network
+        self._datagrams = datagrams
+        self._factory = factory
+        self._streams: list[IListeningPort] = []
+        self.places: list[Place] = []
+
+    def open(
+        self,
+        places: Sequence[Place],
+        alternatePort: int | None,
+        hosts: Collection[str],
+    ) -> None:
+        """
+        @param alternatePort: a second UDP port beside the first of each place.
+        @param hosts: the local hosts that clients know.
+
+        @raise PortUnavailable: a port cannot be had, and is not optional.
+        """
+        try:
+            for place in places:
+                self._openPlace(place)
+            if alternatePort is not None:
+                for place in [each for each in self.places if each.udp]:
+                    if any(place.covers(host) for host in hosts):
+                        self._openPlace(replace(place, port=alternatePort, tcp=False))
+        except PortUnavailable:
+            self.close()
+            raise
+
+    def close(self) -> Deferred[Any]:
+        """
+        @return: fires when all is closed.
+        """
+        streams, self._streams = self._streams, []
+        self._datagrams.closeAll()
+        self.places = []
+        return DeferredList([maybeDeferred(each.stopListening) for each in streams])
+
+    def closeStreams(self) -> None:
+        """
+        Take no more connections.
+        """
+        streams, self._streams = self._streams, []
+        for each in streams:
+            each.stopListening()
+
+    def _openPlace(self, place: Place) -> None:
+        for attempt in range(ATTEMPTS):
+            try:
+                self.places.append(self._try(place))
+                return
+            except CannotListenError as e:
+                if place.port == 0 and attempt < ATTEMPTS - 1:
+                    continue
+                why = getattr(e.socketError, "strerror", None) or str(e.socketError)
+                if not place.optional:
+                    raise PortUnavailable(f"Cannot listen on {place}: {why}.") from e
+                self.log.info(
+                    "not listening on {place}: {why}", place=str(place), why=why
+                )
+                return
+
+    def _try(self, place: Place) -> Place:
+        port: IDatagramPort | None = None
+        number = place.port
+        if place.udp:
+            kind = family((place.host, 0))
+            port = self._network.listenDatagram(
+                self._datagrams, kind, place.host, number
+            )
+            number = port.getHost()[1]
+        if place.tcp:
+            try:
+                stream = listenTCP(
+                    self._network.reactor, place.host, number, self._factory
+                )
+            except CannotListenError:
+                if port is not None:
+                    port.close()
+                raise
+            self._streams.append(stream)
+            address: Any = stream.getHost()
+            number = address.port
+        if port is not None:
+            self._datagrams.add(port)
+        found = replace(place, port=number)
+        kinds = [name for name in ("tcp", "udp") if getattr(place, name)]
+        self.log.info(
+            "listening on {address} ({kinds})",
+            address=textOf((place.host, number)),
+            kinds=" and ".join(kinds),
+        )
+        return found

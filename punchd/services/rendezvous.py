@@ -1,0 +1,372 @@
+"""
+The rendezvous: who is here, where they are seen, and a relay for when no hole
+can be made.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from punchd.core import Address
+from punchd.errors import InvalidOption
+from punchd.interfaces import IBatchReceiver
+from punchd.net.driver import Driver
+from punchd.net.tls import ServerCredentials
+from punchd.signaling.directory import Directory, Limits, Presence
+from punchd.signaling.observation import Observer
+from punchd.signaling.url import RendezvousURL
+from punchd.stun.address import family
+from punchd.stun.binding import BindingServer
+from punchd.stun.limit import PrefixLimit
+from punchd.turn.credentials import handleOf, makeCredentials
+from punchd.turn.events import AllocationClosed, AllocationOpened
+from punchd.turn.server import Server
+
+from .datagrams import Datagrams, Received
+from .doors import Doors
+from .entrance import EntranceFactory
+from .places import DEFAULT_PLACES, Place, publicHosts, textOf
+from .registrar import Offering, Registrar
+from .relayports import RelayPorts
+from .state import StateFolder
+
+#: Seconds for which something may be allocated with one set of credentials.
+CREDENTIALS: Final = 12 * 3600.0
+#: Seconds that clients are given to close their connections.
+CLOSING: Final = 0.5
+
+Publics = Sequence[tuple[str, str | None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """
+    @ivar places: where to listen.
+    @ivar publics: public addresses, each with the local one behind it, or
+        L{None} to find that.
+    @ivar alternatePort: a second UDP port (RFC 5780), or L{None}.
+    @ivar relay: whether to relay.
+    @ivar relayPorts: the lowest and the highest port of relayed addresses.
+    @ivar realm: of the relay's credentials.
+    """
+
+    places: Sequence[Place] = DEFAULT_PLACES
+    publics: Publics = ()
+    alternatePort: int | None = None
+    relay: bool = True
+    relayPorts: tuple[int, int] = (49152, 65535)
+    realm: str = "punchd"
+    limits: Limits = field(default_factory=Limits)
+
+    def check(self, localHosts: Sequence[str]) -> dict[str, str]:
+        """
+        @param localHosts: the addresses of this machine.
+
+        @return: public addresses by local ones.
+
+        @raise InvalidOption: the settings do not fit together.
+        """
+        for transport in ("tcp", "udp"):
+            if not any(getattr(place, transport) for place in self.places):
+                raise InvalidOption(
+                    f"--listen: nothing listens on {transport.upper()}; "
+                    "expected at least one ADDR:PORT without /tcp or /udp."
+                )
+        udp = [place for place in self.places if place.udp]
+        return publicHosts(udp, self.publics, localHosts)
+
+
+class _Admission:
+    """
+    Whom the relay serves: registered clients, to reach the other side of
+    their dials.
+    """
+
+    def __init__(self, directory: Directory, clock: Any) -> None:
+        self._directory = directory
+        self._clock = clock
+
+    def mayAllocate(self, username: str, remote: Address) -> bool:
+        """
+        @see: L{punchd.turn.permission.Admission.mayAllocate}.
+        """
+        return self._directory.mayAllocate(handleOf(username))
+
+    def mayRelay(self, username: str, peerHost: str) -> bool:
+        """
+        @see: L{punchd.turn.permission.Admission.mayRelay}.
+        """
+        return self._directory.mayRelay(
+            handleOf(username), peerHost, self._clock.seconds()
+        )
+
+
+class Rendezvous(Service):
+    """
+    I am the whole of it.
+
+    @ivar url: what clients are given, once I listen.
+    @ivar directory: who is here.
+    @ivar relay: the TURN server, or L{None}.
+    """
+
+    log = Logger()
+    name: Any = "rendezvous"
+
+    def __init__(
+        self,
+        network: Any,
+        credentials: ServerCredentials,
+        settings: Settings,
+        state: StateFolder | None = None,
+    ) -> None:
+        """
+        @param network: an L{punchd.interfaces.INetwork}.
+        @param state: where the URL is written to.
+        """
+        self.url: RendezvousURL | None = None
+        self.relay: Server | None = None
+        self._network = network
+        self._clock = network.reactor
+        self._credentials = credentials
+        self._settings = settings
+        self._state = state
+        self.directory = Directory(network.entropy, settings.limits)
+        self.registrar = Registrar(
+            self._clock, self.directory, Offering((), (), lambda handle: {})
+        )
+        observer = Observer(
+            self.directory.presenceOf, network.entropy(32), self._sighted
+        )
+        self.datagrams = Datagrams(self._clock, observer)
+        self._entrance = EntranceFactory(
+            self._clock, credentials, self.registrar, self.datagrams.answerStream
+        )
+        self._doors = Doors(network, self.datagrams, self._entrance)
+        self._relayPorts: RelayPorts | None = None
+        self._relaySecret: bytes = network.entropy(32)
+
+    @property
+    def counters(self) -> Counter[str]:
+        """
+        What was done, dropped and refused, by part and name.
+        """
+        found: Counter[str] = Counter()
+        parts: dict[str, Any] = {
+            "tcp": self._entrance,
+            "signaling": self.registrar,
+            "directory": self.directory,
+            "udp": self.datagrams,
+            "binding": self.datagrams.binding,
+            "relay": self.relay,
+        }
+        for part, each in parts.items():
+            for name, count in each.counters.items() if each is not None else ():
+                found[f"{part}: {name}"] += count
+        return found
+
+    # --- the service
+
+    def privilegedStartService(self) -> None:
+        """
+        Listen, while the ports below 1024 may be had.
+
+        @raise PunchError: a port is taken, or there is no public address.
+        """
+        super().privilegedStartService()
+        self._listen()
+
+    def startService(self) -> None:
+        """
+        Listen, unless that has been done.
+        """
+        if self.url is None:
+            self._listen()
+        super().startService()
+        if self._state is not None:
+            self._state.write("url", f"{self.url}\n".encode("ascii"))
+        self.log.info("ready: {url}", url=str(self.url), event="ready")
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Say goodbye, and close everything.
+        """
+        super().stopService()
+        self._doors.closeStreams()
+
+        def closed(_: object) -> Deferred[Any]:
+            if self.datagrams.driver is not None:
+                self.datagrams.driver.stop()
+            if self._relayPorts is not None:
+                self._relayPorts.closeAll()
+            self.url = None
+            return self._doors.close()
+
+        stopping: Deferred[Any] = self.registrar.stop(CLOSING)
+        return stopping.addCallback(closed).addCallback(lambda _: None)
+
+    # --- the beginning
+
+    def _listen(self) -> None:
+        settings = self._settings
+        hosts = settings.check([host for host, _ in self._network.localHosts()])
+        self._doors.open(settings.places, settings.alternatePort, hosts)
+        places = self._doors.places
+        udp = [
+            (host, place.port)
+            for host in hosts
+            for place in places
+            if place.udp and place.covers(host)
+        ]
+        everywhere = [
+            port
+            for port in dict.fromkeys(port for _, port in udp)
+            if all((host, port) in udp for host in hosts)
+        ]
+        self.datagrams.binding = BindingServer(hosts, everywhere, limit=PrefixLimit())
+        first = _firsts(udp)
+        # Another host tells more about a NAT than another port does.
+        others = sorted(
+            (each for each in udp if each not in first),
+            key=lambda each: (each[0] in [host for host, _ in first], udp.index(each)),
+        )
+        if settings.relay:
+            self._startRelay(first, hosts)
+        self.registrar.offering = Offering(
+            [(hosts[host], port) for host, port in first],
+            [(hosts[host], port) for host, port in others],
+            self._relayFor,
+        )
+        self.url = self._urlFor(hosts, places)
+
+    def _urlFor(self, hosts: Mapping[str, str], places: Sequence[Place]) -> Any:
+        reached = [
+            (host, [place.port for place in places if place.tcp and place.covers(host)])
+            for host in hosts
+        ]
+        local, ports = next(
+            (each for each in sorted(reached, key=lambda e: ":" in e[0]) if each[1]),
+            ("", []),
+        )
+        if not ports:
+            raise InvalidOption(
+                "--listen: nothing listens for TCP on the addresses that are told "
+                "to clients."
+            )
+        named = self._credentials.hostName
+        return RendezvousURL(
+            named or hosts[local],
+            tuple(dict.fromkeys(ports)),
+            None if named else self._credentials.fingerprint,
+        )
+
+    # --- the relay
+
+    def _startRelay(self, first: Sequence[Address], hosts: Mapping[str, str]) -> None:
+        network = self._network
+        low, high = self._settings.relayPorts
+        receiver = _Forwarder()
+        ports = self._relayPorts = RelayPorts(
+            network, receiver, {family(each): each[0] for each in first}, low, high
+        )
+        self.relay = Server(
+            realm=self._settings.realm,
+            secret=self._relaySecret,
+            users=None,
+            ports=ports,
+            admission=_Admission(self.directory, self._clock),
+            entropy=network.entropy,
+            wallTime=network.wallClock,
+            external=hosts,
+            ownHosts=[host for host, _ in network.localHosts()],
+        )
+        driver = Driver(self.relay, self.datagrams.send, self._relayed, self._clock)
+        receiver.driver = driver
+        self.datagrams.setRelay(self.relay, driver, ports.ports)
+
+    def _relayFor(self, handle: str) -> dict[str, Any]:
+        if self.relay is None:
+            return dict.fromkeys(
+                (
+                    "realm",
+                    "relayUsername",
+                    "relayPassword",
+                    "relayNonce",
+                    "relayExpires",
+                )
+            )
+        username, password = makeCredentials(
+            self._relaySecret, handle, self._network.wallClock() + CREDENTIALS
+        )
+        return {
+            "realm": self._settings.realm,
+            "relayUsername": username,
+            "relayPassword": password,
+            "relayNonce": self.relay.nonceFor(username, self._clock.seconds()),
+            "relayExpires": CREDENTIALS,
+        }
+
+    def _relayed(self, event: object) -> None:
+        if isinstance(event, AllocationOpened):
+            self.log.info(
+                "relaying at {relayed}",
+                relayed=textOf(event.relayed),
+                handle=handleOf(event.username),
+                event="allocation-opened",
+            )
+        elif isinstance(event, AllocationClosed):
+            self.log.info(
+                "relayed at {relayed}: {bytes} bytes",
+                relayed=textOf(event.relayed),
+                handle=handleOf(event.username),
+                reason=event.reason,
+                bytes=event.sentBytes + event.receivedBytes,
+                event="allocation-closed",
+            )
+
+    def _sighted(self, presence: Presence, address: Address) -> None:
+        self.log.info(
+            "{peer} is seen at {address}",
+            peer=presence.peer,
+            address=textOf(address),
+            event="observed",
+        )
+
+
+@implementer(IBatchReceiver)
+class _Forwarder:
+    """
+    I bring what comes to relayed addresses to the relay's loop.
+    """
+
+    driver: Driver
+
+    def datagramReceived(self, data: bytes, local: Address, remote: Address) -> None:
+        """
+        One datagram came.
+        """
+        self.driver.datagramReceived(data, local, remote)
+
+    def datagramsReceived(self, datagrams: Sequence[Received]) -> None:
+        """
+        Several came.
+        """
+        self.driver.datagramsReceived(datagrams)
+
+
+def _firsts(addresses: Sequence[Address]) -> list[Address]:
+    """
+    @return: the first address of each family.
+    """
+    found: dict[int, Address] = {}
+    for each in addresses:
+        found.setdefault(family(each), each)
+    return [found[kind] for kind in sorted(found)]

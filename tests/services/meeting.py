@@ -1,0 +1,148 @@
+"""
+A rendezvous and clients' links in a simulated network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+
+from punchd.core import Address
+from punchd.identity import Identity
+from punchd.net.tls import ServerCredentials
+from punchd.services.link import RendezvousLink
+from punchd.services.rendezvous import Rendezvous, Settings
+from punchd.signaling.url import RendezvousURL
+from punchd.testing.link import Link
+from punchd.testing.network import Network
+
+#: Keys are slow to make, and which ones they are matters to no test.
+IDENTITIES = [Identity.create() for _ in range(5)]
+
+
+class Client:
+    """
+    A link that writes down what it hears.
+
+    @ivar events: tuples, the name of the callback first.
+    @ivar answer: what an incoming dial is answered with.
+    """
+
+    def __init__(
+        self, meeting: Meeting, name: str, identity: Identity, url: RendezvousURL
+    ) -> None:
+        self.host = meeting.network.hosts[name]
+        self.identity = identity
+        self.peerId = identity.peerId
+        self.events: list[tuple[Any, ...]] = []
+        self.answer: Any = (b"the answer", [b"back"])
+        self.link = RendezvousLink(
+            self.host,
+            url,
+            identity,
+            onIncoming=self.incoming,
+            **{
+                name: self._note(name)
+                for name in (
+                    "onTrickle",
+                    "onEnded",
+                    "onPeerGone",
+                    "onPeerReturned",
+                    "onRegistered",
+                    "onDisconnected",
+                    "onReplaced",
+                    "onGaveUp",
+                )
+            },
+        )
+        meeting.services.append(self.link)
+
+    def _note(self, name: str) -> Any:
+        return lambda *arguments: self.events.append((name, *arguments))
+
+    def named(self, name: str) -> list[tuple[Any, ...]]:
+        """
+        @return: the arguments of each call of one callback.
+        """
+        return [event[1:] for event in self.events if event[0] == name]
+
+    def incoming(
+        self,
+        dialler: str,
+        dialId: str,
+        offer: bytes,
+        flight: Sequence[bytes],
+        observed: Sequence[Address],
+    ) -> Deferred[Any]:
+        """
+        Answer as told.
+        """
+        self.events.append(("onIncoming", dialler, dialId, offer, flight, observed))
+        if isinstance(self.answer, Deferred):
+            return self.answer
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return succeed(self.answer)
+
+
+class Meeting:
+    """
+    A rendezvous host with two public addresses, and hosts for clients.
+    """
+
+    def __init__(self, settings: Settings | None = None, seed: int = 1) -> None:
+        self.network = Network(seed, Link(0.025))
+        self.host = self.network.addHost("rendezvous", "203.0.113.10", "203.0.113.11")
+        self.credentials = ServerCredentials(IDENTITIES[0])
+        self.services: list[Any] = []
+        self.rendezvous = self.startRendezvous(settings or Settings())
+
+    def startRendezvous(self, settings: Settings) -> Rendezvous:
+        """
+        @return: a rendezvous that listens.
+        """
+        rendezvous = Rendezvous(self.host, self.credentials, settings)
+        rendezvous.startService()
+        self.services.append(rendezvous)
+        return rendezvous
+
+    @property
+    def url(self) -> RendezvousURL:
+        """
+        Where the rendezvous is.
+        """
+        assert self.rendezvous.url is not None
+        return self.rendezvous.url
+
+    def addClient(self, number: int, url: RendezvousURL | None = None) -> Client:
+        """
+        @return: a client on a host of its own, whose link was started.
+        """
+        name = f"client{number}.{len(self.network.hosts)}"
+        self.network.addHost(name, f"198.51.100.{len(self.network.hosts)}")
+        client = Client(self, name, IDENTITIES[number], url or self.url)
+        client.link.startService()
+        return client
+
+    def join(self, *numbers: int) -> list[Client]:
+        """
+        @return: clients that have registered.
+        """
+        clients = [self.addClient(number) for number in numbers]
+        for client in clients:
+            self.network.runUntil(client.link.whenRegistered())
+        return clients
+
+    def stop(self) -> None:
+        """
+        Stop everything, and see that nothing is left.
+        """
+        for service in reversed(self.services):
+            if service.running:
+                self.network.runUntil(service.stopService())
+        self.network.advance(1)
+        for host in self.network.hosts.values():
+            left = host.reactor.getDelayedCalls()
+            assert not left, f"{host.name} has {left}"
