@@ -40,6 +40,9 @@ class Flags:
 class Segment:
     """
     A TCP segment; sequence numbers do not wrap here.
+
+    @ivar held: the sequence number of a segment that came before its time, in
+        place of the SACK option, or -1.
     """
 
     flags: int
@@ -47,6 +50,7 @@ class Segment:
     acknowledgement: int = 0
     window: int = 0
     data: bytes = b""
+    held: int = -1
 
 
 class Packet:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from punchd.core import Address
 
 from .packet import Flags, Packet, Segment
+from .roundtrip import RoundTrip, Sent
 
 if TYPE_CHECKING:
     from .host import Host
@@ -32,31 +33,6 @@ LOOPBACK_SEGMENT_SIZE = 32 * 1024
 #: Linux: tcp_syn_retries and tcp_retries2.
 SYN_RETRIES = 6
 DATA_RETRIES = 15
-
-MINIMUM_TIMEOUT = 0.2
-MAXIMUM_TIMEOUT = 60.0
-
-
-class Sent:
-    """
-    A segment that is not acknowledged yet.
-    """
-
-    __slots__ = ("again", "data", "flags", "sequence", "time")
-
-    def __init__(self, flags: int, sequence: int, data: bytes, time: float) -> None:
-        self.flags = flags
-        self.sequence = sequence
-        self.data = data
-        self.time = time
-        self.again = False
-
-    @property
-    def end(self) -> int:
-        """
-        The sequence number after it.
-        """
-        return self.sequence + len(self.data) + bool(self.flags & (SYN | FIN))
 
 
 class Transmission:
@@ -88,14 +64,12 @@ class Transmission:
         self._peerInitial = -1
         self._peerWindow = BUFFER
         self._finSent = False
-        self._duplicates = 0
         self._recover = 0
         self._retries = 0
-        self._srtt = 0.0
-        self._rttvar = 0.0
+        self._roundTrip = RoundTrip()
         self._timer: TimedCall | None = None
         self._ackDue = False
-        self._advertised = BUFFER
+        self._edge = 0
         self._segmentSize = SEGMENT_SIZE
 
     def woken(self) -> None:
@@ -158,10 +132,13 @@ class Transmission:
         """
         return BUFFER - len(self.outgoing) - (self._nxt - self._una)
 
-    def _transmit(self, flags: int, sequence: int, data: bytes = b"") -> None:
+    def _transmit(
+        self, flags: int, sequence: int, data: bytes = b"", held: int = -1
+    ) -> None:
         self._ackDue = False
-        self._advertised = max(0, BUFFER - len(self.received))
-        segment = Segment(flags, sequence, self._rcv, self._advertised, data)
+        window = max(0, BUFFER - len(self.received))
+        self._edge = self._rcv + window
+        segment = Segment(flags, sequence, self._rcv, window, data, held)
         headers = 40 if ":" not in self.local[0] else 60
         self.machine.send(
             Packet("tcp", self.local, self.remote, segment, len(data) + headers)
@@ -196,11 +173,7 @@ class Transmission:
             self._arm()
 
     def _timeout(self) -> float:
-        if self.state in ("syn-sent", "syn-received"):
-            base = 1.0
-        else:
-            base = self._srtt + max(MINIMUM_TIMEOUT, 4 * self._rttvar)
-        return float(min(MAXIMUM_TIMEOUT, base * 2**self._retries))
+        return self._roundTrip.timeout(self.state != "established", self._retries)
 
     def _arm(self, again: bool = False) -> None:
         if not (self._sent or self.outgoing):
@@ -220,15 +193,15 @@ class Transmission:
         if self._retries > (SYN_RETRIES if opening else DATA_RETRIES):
             self.fail(ETIMEDOUT)
         elif self._sent:
-            self._again()
+            self._recover = self._nxt
+            self._again(self._sent[0])
             self._arm()
         else:
             # The window is closed, and an update may have been lost.
             self._transmit(ACK | PROBE, self._nxt)
             self._arm()
 
-    def _again(self) -> None:
-        sent = self._sent[0]
+    def _again(self, sent: Sent) -> None:
         sent.again = True
         flags = sent.flags
         if self.state == "syn-received":
@@ -265,7 +238,7 @@ class Transmission:
         if flags & SYN:
             # Our answer was lost, or this is a simultaneous open.
             if self.state == "syn-received" and not flags & ACK:
-                self._again()
+                self._again(self._sent[0])
             else:
                 self._ackSoon()
         elif segment.data or flags & FIN:
@@ -291,7 +264,7 @@ class Transmission:
                 self._ackSoon()
             else:
                 self.state = "syn-received"
-                self._again()
+                self._again(self._sent[0])
             self.woken()
 
     def answered(self, segment: Segment) -> None:
@@ -309,35 +282,39 @@ class Transmission:
             self.state = "established"
             self.established()
         if number > self._una:
-            now = self.clock.seconds()
+            sent, again = self._sent[0], False
             while self._sent and self._sent[0].end <= number:
                 sent = self._sent.popleft()
-                if not sent.again:
-                    self._measured(now - sent.time)
+                again |= sent.again
+            if not again:
+                self._roundTrip.measured(self.clock.seconds() - sent.time)
             self._una = number
-            self._retries = self._duplicates = 0
+            self._retries = 0
             if self._sent and number < self._recover:
-                self._again()
+                self._again(self._sent[0])
             self._arm(again=True)
-        elif self._sent and not segment.data and segment.window == self._peerWindow:
-            # RFC 5681, section 3.2.
-            self._duplicates += 1
-            if self._duplicates == 3 and self._una >= self._recover:
-                self._recover = self._nxt
-                self._again()
+        if segment.held >= 0:
+            self._held(segment.held)
         self._peerWindow = segment.window
+
+    def _held(self, number: int) -> None:
+        """
+        The other side holds the segment C{number}: send again what it should
+        have had three segments before, RFC 6675.
+        """
+        for sent in self._sent:
+            if sent.sequence >= number:
+                sent.held |= sent.sequence == number
+                break
+            if not sent.held and not sent.again:
+                sent.skipped += 1
+                if sent.skipped == 3:
+                    self._again(sent)
 
     def established(self) -> None:
         """
         The connection is open.
         """
-
-    def _measured(self, rtt: float) -> None:
-        if not self._srtt:
-            self._srtt, self._rttvar = rtt, rtt / 2
-        else:
-            self._rttvar += (abs(self._srtt - rtt) - self._rttvar) / 4
-            self._srtt += (rtt - self._srtt) / 8
 
     def _accept(self, segment: Segment) -> None:
         """
@@ -346,7 +323,7 @@ class Transmission:
         if segment.sequence > self._rcv:
             self._early[segment.sequence] = segment
             # At once and one for each, for the sender counts them.
-            self._transmit(ACK, self._nxt)
+            self._transmit(ACK, self._nxt, held=segment.sequence)
             return
         waiting: Segment | None = segment
         while waiting is not None:
@@ -377,8 +354,8 @@ class Transmission:
         The application has taken data: tell the other side when that opens the
         window again.
         """
-        free = BUFFER - len(self.received)
-        if self._advertised < BUFFER // 2 <= free and self.state == "established":
+        edge = self._rcv + BUFFER - len(self.received)
+        if edge - self._edge >= BUFFER // 4 and self.state == "established":
             self._transmit(ACK, self._nxt)
 
     def _finishIfDone(self) -> None:

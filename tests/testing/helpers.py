@@ -30,7 +30,7 @@ class Sink:
     ) -> None:
         self.received: list[tuple[bytes, Address, Address]] = []
         self.answers = False
-        self.port = host.listenDatagram(self, family, address, port)
+        self.port = host.openDatagramPort(self, family, address, port)
 
     def datagramReceived(self, data: bytes, local: Address, remote: Address) -> None:
         self.received.append((data, local, remote))
@@ -163,11 +163,11 @@ class Keeping(Factory):
     """
 
     def __init__(self, protocol: type[Protocol] = Recorder) -> None:
-        self.protocol = protocol
+        self.kind = protocol
         self.made: list[Protocol] = []
 
     def buildProtocol(self, addr: object) -> Protocol:
-        made = self.protocol()
+        made = self.kind()
         made.factory = self
         self.made.append(made)
         return made

@@ -244,7 +244,8 @@ def testDropsAreCaptured(network: Network) -> None:
 
 def testCrash(network: Network) -> None:
     """The timers of a killed program never fire; its sockets are free."""
-    host, ran = network.hosts["one"], []
+    host = network.hosts["one"]
+    ran: list[str] = []
     reactor = host.reactor
     sink = Sink(host, 1000)
     reactor.callLater(1, ran.append, "old")

@@ -4,6 +4,8 @@ What a Deferred has come to.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 
@@ -65,7 +67,7 @@ def testNoResult() -> None:
 
 
 @pytest.mark.parametrize("made", [lambda: succeed(1), lambda: fail(KeyError())])
-def testNoResultOfResult(made) -> None:  # type: ignore[no-untyped-def]
+def testNoResultOfResult(made: Callable[[], Deferred[int]]) -> None:
     """Any result is one too many."""
     with pytest.raises(AssertionError, match="no result expected"):
         assertNoResult(made())
