@@ -95,6 +95,9 @@ class Router(Namespace):
             )
         )
 
+    #: The same, in the words of who thinks of the other host.
+    dropPeer = dropDirect
+
     def dropUDP(self) -> None:
         """
         Drop all UDP.
