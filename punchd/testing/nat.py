@@ -25,6 +25,10 @@ from .subnet import Subnet
 if TYPE_CHECKING:
     from .network import Network
 
+# Looking up a member of an enumeration is slow, and this is done for packets.
+_EI = Dependence.ENDPOINT_INDEPENDENT
+_AD = Dependence.ADDRESS_DEPENDENT
+
 
 class Nat(Firewall):
     """
@@ -215,9 +219,9 @@ class Nat(Firewall):
             hosts[remote[0]] = expires
 
     def _key(self, protocol: str, inside: Address, remote: Address) -> object:
-        if self.mapping is Dependence.ENDPOINT_INDEPENDENT:
+        if self.mapping is _EI:
             return (protocol, inside)
-        if self.mapping is Dependence.ADDRESS_DEPENDENT:
+        if self.mapping is _AD:
             return (protocol, inside, remote[0])
         return (protocol, inside, remote)
 
@@ -360,9 +364,9 @@ class Nat(Firewall):
         return True
 
     def _lets(self, mapping: Mapping, remote: Address, now: float) -> bool:
-        if mapping.open or self.filtering is Dependence.ENDPOINT_INDEPENDENT:
+        if mapping.open or self.filtering is _EI:
             return True
-        if self.filtering is Dependence.ADDRESS_DEPENDENT:
+        if self.filtering is _AD:
             return mapping.hosts.get(remote[0], 0.0) > now
         return False
 

@@ -48,6 +48,7 @@ class Ports:
     def __init__(self) -> None:
         self.boundStreams: list[StreamSocket] = []
         self._datagramPorts: dict[tuple[int, str, int], DatagramPort] = {}
+        self._datagramNumbers: set[tuple[int, int]] = set()
         self._streams: dict[tuple[Address, Address], StreamSocket] = {}
         self._sequence = 0
 
@@ -56,14 +57,13 @@ class Ports:
         @return: a port that nobody is bound to.
         """
         low, high = EPHEMERAL
-        if protocol == "udp":
-            used = {key[2] for key in self._datagramPorts if key[0] == family}
-        else:
-            used = {bound.local[1] for bound in self.boundStreams}
-            used |= {local[1] for local, _ in self._streams}
+        used = self._datagramNumbers
+        if protocol == "tcp":
+            used = {(family, bound.local[1]) for bound in self.boundStreams}
+            used |= {(family, local[1]) for local, _ in self._streams}
         while True:
             port = low + int(self.random.random() * (high - low + 1))
-            if port not in used:
+            if (family, port) not in used:
                 return port
 
     # --- UDP ----------------------------------------------------------------
@@ -80,20 +80,24 @@ class Ports:
             raise CannotListenError(host, port, problem(EADDRNOTAVAIL))
         if not port:
             port = self.freePort("udp", family)
-        elif any(
+        elif (family, port) in self._datagramNumbers and any(
             key[0] == family and key[2] == port and (not host or key[1] in ("", host))
             for key in self._datagramPorts
         ):
             raise CannotListenError(host, port, problem(EADDRINUSE))
         opened = DatagramPort(self, receiver, family, host, port)
         self._datagramPorts[family, host, port] = opened
+        self._datagramNumbers.add((family, port))
         return opened
 
     def closeDatagramPort(self, port: DatagramPort) -> None:
         """
         Forget a UDP socket.
         """
-        self._datagramPorts.pop((port.family, port.host, port.number), None)
+        family, number = port.family, port.number
+        self._datagramPorts.pop((family, port.host, number), None)
+        if not any(key[::2] == (family, number) for key in self._datagramPorts):
+            self._datagramNumbers.discard((family, number))
 
     def datagramPortFor(self, packet: Packet) -> DatagramPort | None:
         """

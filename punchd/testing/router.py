@@ -28,6 +28,11 @@ class Dependence(StrEnum):
     ADDRESS_AND_PORT_DEPENDENT = "address-and-port-dependent"
 
 
+# Looking up a member of an enumeration is slow, and this is done for packets.
+_AD = Dependence.ADDRESS_DEPENDENT
+_APD = Dependence.ADDRESS_AND_PORT_DEPENDENT
+
+
 class Unsolicited(StrEnum):
     """
     What becomes of a packet from outside that no filter lets in: it is
@@ -305,9 +310,9 @@ class Firewall(Router):
         )
 
     def _keys(self, protocol: str, inside: Address, outside: Address) -> object:
-        if self.filtering is Dependence.ADDRESS_AND_PORT_DEPENDENT:
+        if self.filtering is _APD:
             return (protocol, inside, outside)
-        if self.filtering is Dependence.ADDRESS_DEPENDENT:
+        if self.filtering is _AD:
             return (protocol, inside, outside[0])
         return (protocol, inside)
 
