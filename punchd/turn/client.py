@@ -108,6 +108,13 @@ class Client:
     def rtt(self, seconds: float) -> None:
         self._requests.rtt = seconds
 
+    @property
+    def permitted(self) -> frozenset[str]:
+        """
+        The hosts that the server has let us exchange datagrams with.
+        """
+        return self._peers.permitted
+
     # --- commands -----------------------------------------------------------
 
     def allocate(

@@ -41,13 +41,14 @@ Ask = Callable[[int, Attributes, Answered, float], None]
 
 class _Permission:
     """
+    @ivar granted: whether the relay has granted it, and not refused it since.
     @ivar refusedAt: when the relay refused it last; L{None} when it did not.
     """
 
-    __slots__ = ("dueAt", "pending", "refusedAt")
+    __slots__ = ("dueAt", "granted", "pending", "refusedAt")
 
     def __init__(self) -> None:
-        self.pending = False
+        self.pending = self.granted = False
         self.refusedAt: float | None = None
         self.dueAt: float | None = None
 
@@ -98,6 +99,15 @@ class Peers:
         self._next = FIRST_CHANNEL
         self.deadline: float | None = None
 
+    @property
+    def permitted(self) -> frozenset[str]:
+        """
+        The hosts whose permissions have been granted.
+        """
+        return frozenset(
+            host for host, each in self._permissions.items() if each.granted
+        )
+
     def allocated(self, now: float) -> None:
         """
         There is a new allocation: ask for all permissions that are wanted.
@@ -115,7 +125,7 @@ class Peers:
         self._numbers.clear()
         self._next = FIRST_CHANNEL
         for permission in self._permissions.values():
-            permission.pending = False
+            permission.pending = permission.granted = False
             permission.dueAt = permission.refusedAt = None
         self.deadline = None
 
@@ -248,9 +258,11 @@ class Peers:
             self._emit(PermissionFailed(host, 0))
         elif code:
             permission.refusedAt = now
+            permission.granted = False
             self._emit(PermissionFailed(host, code))
         else:
             permission.refusedAt = None
+            permission.granted = True
             permission.dueAt = now + PERMISSION_REFRESH
         self._arm()
 

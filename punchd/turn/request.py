@@ -244,4 +244,5 @@ def reasonOf(message: Message | None) -> str:
     if message is None:
         return "no answer"
     code, reason = message.get(Attribute.ERROR_CODE, (0, ""))
-    return f"{code} {reason}".strip() if code else "an answer without an address"
+    # Coturn ends its reasons with a NUL.
+    return f"{code} {reason}".strip("\0 ") if code else "an answer without an address"
