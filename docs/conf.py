@@ -4,8 +4,8 @@ Sphinx: the prose.  The API is pydoctor's.
 
 project = "punchd"
 author = "the punchd authors"
-copyright = "2026, the punchd authors"  # noqa: A001
+copyright = "2026, the punchd authors"
 extensions: list[str] = []
-exclude_patterns = ["_build", "machines"]
+exclude_patterns = ["_build"]
 html_theme = "alabaster"
 nitpicky = True

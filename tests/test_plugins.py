@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 from twisted.application.service import IServiceMaker
+from twisted.internet import reactor
+from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.interfaces import (
     IStreamClientEndpointStringParserWithReactor,
     IStreamServerEndpointStringParser,
@@ -99,6 +101,23 @@ def testServiceMakersAreWhole() -> None:
     """Both commands have options and a makeService, where they say."""
     makers = [m for m in getPlugins(IServiceMaker) if m.tapname.startswith("punch")]
     assert [verifyObject(IServiceMaker, m) for m in makers] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("parse", "made"),
+    [
+        (lambda text: clientFromString(reactor, text), "clientFromArguments"),
+        (lambda text: serverFromString(reactor, text), "serverFromArguments"),
+    ],
+)
+def testEndpointString(
+    monkeypatch: pytest.MonkeyPatch, parse: Callable[[str], Any], made: str
+) -> None:
+    """A punch: string reaches punchd.endpoints with its parts."""
+    endpoints = ModuleType("punchd.endpoints")
+    setattr(endpoints, made, lambda reactor, *args, **kwargs: (args, kwargs))
+    monkeypatch.setitem(sys.modules, "punchd.endpoints", endpoints)
+    assert parse(r"punch:bob/ssh:state=/a\:b") == (("bob/ssh",), {"state": "/a:b"})
 
 
 def testPluginFileIsLight() -> None:
