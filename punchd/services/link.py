@@ -46,7 +46,7 @@ from punchd.signaling.url import RendezvousURL
 
 from .linkconnection import LinkConnection
 from .registering import Registered, RegisteringEndpoint, patience
-from .registration import DialAnswer, Registration, Waiters
+from .registration import DialAnswer, Incoming, Registration, Waiters
 
 __all__ = ["DialAnswer", "Registration", "RendezvousLink"]
 
@@ -61,11 +61,6 @@ STABLE: Final = 10.0
 MAX_BYES: Final = 256
 #: Seconds that the goodbye of TLS may take.
 CLOSING: Final = 1.0
-
-Incoming = Callable[
-    [str, str, bytes, Sequence[bytes], Sequence[Address]],
-    "Deferred[tuple[bytes, list[bytes]]]",
-]
 
 
 def _ignore(*arguments: object) -> None:
@@ -227,17 +222,6 @@ class RendezvousLink(Service):
             what L{whenRegistered} fails with.
         """
 
-        def registered(registration: object) -> Deferred[dict[str, Any]]:
-            assert self._connection is not None
-            return self._connection.ask(
-                commands.Dial,
-                DIAL,
-                peer=peer,
-                dialId=dialId,
-                offer=offer,
-                flight=flight,
-            )
-
         def failed(failure: Failure) -> Failure:
             if failure.check(CancelledError):
                 self.bye(dialId, "cancelled")
@@ -249,7 +233,9 @@ class RendezvousLink(Service):
                 )
             )
 
-        dialling = self._soon().addCallback(registered)
+        dialling = self._ask(
+            commands.Dial, DIAL, peer=peer, dialId=dialId, offer=offer, flight=flight
+        )
         return dialling.addCallbacks(lambda found: DialAnswer(**found), failed)
 
     def renew(self) -> Deferred[Registration]:
@@ -257,17 +243,13 @@ class RendezvousLink(Service):
         @return: fires with the registration and fresh credentials in it.
         """
 
-        def registered(registration: object) -> Deferred[dict[str, Any]]:
-            assert self._connection is not None
-            return self._connection.ask(commands.Renew, ANSWER)
-
         def renewed(response: dict[str, Any]) -> Registration:
             if self.registration is None:
                 raise RendezvousUnreachable()
             self.registration = self.registration.renewed(response)
             return self.registration
 
-        return self._soon().addCallback(registered).addCallback(renewed)
+        return self._ask(commands.Renew, ANSWER).addCallback(renewed)
 
     def trickle(
         self, dialId: str, update: bytes, datagrams: Sequence[bytes] = ()
@@ -290,14 +272,19 @@ class RendezvousLink(Service):
         elif len(self._byes) < MAX_BYES:
             self._byes[dialId] = reason
 
-    def _soon(self) -> Deferred[Any]:
-        waiting: Deferred[Any] = self.whenRegistered(failAfterFailures=2)
-        return waiting.addTimeout(ANSWER, self._clock, onTimeoutCancel=self._notInTime)
-
-    def _notInTime(self, result: Any, seconds: float) -> Any:
-        if isinstance(result, Failure) and result.check(CancelledError):
+    def _ask(
+        self, command: Any, seconds: float, **arguments: Any
+    ) -> Deferred[dict[str, Any]]:
+        def late(result: Any, seconds: float) -> Any:
             raise RendezvousUnreachable("There is no connection to the rendezvous.")
-        return result
+
+        def registered(registration: object) -> Deferred[dict[str, Any]]:
+            assert self._connection is not None
+            return self._connection.ask(command, seconds, **arguments)
+
+        waiting: Deferred[Any] = self.whenRegistered(failAfterFailures=2)
+        waiting.addTimeout(ANSWER, self._clock, onTimeoutCancel=late)
+        return waiting.addCallback(registered)
 
     # --- attempts
 

@@ -4,7 +4,7 @@ What a client has from its rendezvous.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,14 @@ from twisted.python.failure import Failure
 from punchd.core import Address
 
 _RELAY = ("relayUsername", "relayPassword", "realm", "relayNonce")
+
+
+#: Called with the dialler, the dial id, the sealed offer, the flight and the
+#: dialler's observed addresses; fires with a sealed answer and a flight.
+Incoming = Callable[
+    [str, str, bytes, Sequence[bytes], Sequence[Address]],
+    "Deferred[tuple[bytes, list[bytes]]]",
+]
 
 
 @dataclass(frozen=True, slots=True)

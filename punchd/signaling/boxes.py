@@ -192,7 +192,9 @@ class BoundedAMP(amp.AMP):
         if self._questions >= MAX_QUESTIONS:
             self.refuse("too many questions without an answer")
         self._questions += 1
-        answer: Deferred[dict[str, Any]] = self.send(command, **arguments)
+        answer: Deferred[dict[str, Any]] = maybeDeferred(
+            self.send, command, **arguments
+        )
 
         def answered(result: Any) -> Any:
             self._questions -= 1
