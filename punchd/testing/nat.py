@@ -375,7 +375,8 @@ class Nat(Firewall):
             claim = (packet.protocol, packet.destination, packet.source)
             self._claims[claim] = now + self.lifetimes.udp[0]
             reason = "claimed"
-        elif self.unsolicited is Unsolicited.REJECT:
+        if self.unsolicited is not Unsolicited.DROP:
+            # The router itself refuses a connection that it takes for its own.
             self.reject(packet)
         self.drop(packet, reason)
         return False

@@ -81,7 +81,7 @@ class Network:
     def __init__(self, seed: int = 0, link: Link | None = None, hops: int = 2) -> None:
         self.seed = seed
         self.clock = VirtualClock()
-        self.names: dict[str, list[str]] = {}
+        self.names: dict[str, list[str]] = {"localhost": ["127.0.0.1", "::1"]}
         self.hosts: dict[str, Host] = {}
         self.sent: Counter[tuple[Address, Address]] = Counter()
         self.received: Counter[tuple[Address, Address]] = Counter()

@@ -24,6 +24,7 @@ from twisted.internet.endpoints import (
 )
 from twisted.internet.error import (
     ConnectionDone,
+    ConnectionRefusedError,
     DNSLookupError,
     ReactorAlreadyRunning,
     ReactorNotRunning,
@@ -161,6 +162,18 @@ def testUnknownName(scenario: Scenario) -> None:
     with pytest.raises(DNSLookupError):
         scenario.network.runUntil(reactor.resolve("nowhere.example"))
     assert scenario.network.runUntil(reactor.resolve(HOST)) == HOST
+
+
+def testLocalhost(scenario: Scenario) -> None:
+    """Every host is its own localhost, and nobody else's."""
+    network, reactor = scenario.network, scenario.hostA.reactor
+    listening = serverFromString(reactor, "tcp:22:interface=127.0.0.1")
+    network.runUntil(listening.listen(Keeping()))
+    endpoint = clientFromString(reactor, "tcp:localhost:22")
+    assert network.runUntil(endpoint.connect(Keeping()))
+    with pytest.raises(ConnectionRefusedError):
+        other = clientFromString(scenario.hostB.reactor, "tcp:localhost:22")
+        network.runUntil(other.connect(Keeping()))
 
 
 def testClientServiceReconnects(scenario: Scenario) -> None:
