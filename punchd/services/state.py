@@ -55,12 +55,12 @@ class StateFolder:
 
     def _make(self) -> None:
         try:
-            os.makedirs(self.path, mode=0o700, exist_ok=True)
+            _makePrivate(self.path)
             found = os.stat(self.path)
-        except FileExistsError as e:
-            raise StateError(f"{self.path}: not a folder.") from e
         except OSError as e:
             raise _stateError(self.path, e) from e
+        if not stat.S_ISDIR(found.st_mode):
+            raise StateError(f"{self.path}: not a folder.")
         mode = stat.S_IMODE(found.st_mode)
         if mode & 0o022:
             raise StateError(
@@ -237,6 +237,21 @@ class StateFolder:
             "private folder with a shorter one could be made; "
             "choose a shorter path with --state."
         )
+
+
+def _makePrivate(path: str) -> None:
+    """
+    Make a folder and what is missing above it, all with mode 0700.
+    """
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        if os.path.dirname(path) == path:
+            raise
+        _makePrivate(os.path.dirname(path))
+        os.mkdir(path, 0o700)
 
 
 def _fits(path: str) -> bool:

@@ -40,6 +40,8 @@ def testFolderIsPrivate(folder: StateFolder) -> None:
     """The folder is made with mode 0700, and opening it again is fine."""
     assert _mode(folder.path) == 0o700
     assert StateFolder(folder.path).path == folder.path
+    # Such as a client's folder, when the one in it came first.
+    assert _mode(os.path.dirname(folder.path)) == 0o700
 
 
 def testDefaultIsThePlatforms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
