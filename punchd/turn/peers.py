@@ -36,6 +36,9 @@ CHANNEL_REFUSED: Final = 60.0
 #: candidate that never answers are not worth one.
 BIND_AT: Final = 2
 
+#: Peers that are remembered without a channel, at most.
+MAX_PEERS: Final = 512
+
 Ask = Callable[[int, Attributes, Answered, float], None]
 
 
@@ -195,15 +198,16 @@ class Peers:
         """
         channel = self._channels.get(peer)
         if channel is None:
+            self._makeRoom()
             channel = self._channels[peer] = _Channel()
         channel.lastSent = now
         channel.sent = min(channel.sent + 1, BIND_AT)
         if channel.sent == BIND_AT and channel.number is None:
-            if self._next > LAST_CHANNEL:
+            number = self._freeNumber()
+            if number is None:
                 return
-            channel.number = self._next
-            self._numbers[channel.number] = peer
-            self._next += 1
+            channel.number = number
+            self._numbers[number] = peer
             self._channelBind(peer, channel, now)
 
     def timeReached(self, now: float) -> None:
@@ -304,6 +308,29 @@ class Peers:
             channel.boundUntil = now + CHANNEL_LIFETIME
             channel.dueAt = now + CHANNEL_REFRESH
         self._arm()
+
+    def _makeRoom(self) -> None:
+        """
+        Forget peers without a channel when there are very many of them.
+        """
+        if len(self._channels) >= MAX_PEERS:
+            self._channels = {
+                peer: each
+                for peer, each in self._channels.items()
+                if each.number is not None
+            }
+
+    def _freeNumber(self) -> int | None:
+        """
+        @return: the number that has not been used for longest: RFC 8656, 12
+            wants five minutes between two peers.
+        """
+        for _ in range(LAST_CHANNEL - FIRST_CHANNEL + 1):
+            number = self._next
+            self._next = FIRST_CHANNEL if number == LAST_CHANNEL else number + 1
+            if number not in self._numbers:
+                return number
+        return None
 
     def _drop(self, peer: Address) -> None:
         channel = self._channels.pop(peer)

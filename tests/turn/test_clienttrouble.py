@@ -9,7 +9,7 @@ import pytest
 from punchd.stun.message import parse
 from punchd.turn.client import Client
 from punchd.turn.events import AllocationLost, PermissionFailed
-from tests.turn.link import CLIENT, LISTEN, OTHER, PEER, Link
+from tests.turn.link import CLIENT, LISTEN, OTHER, PEER, Link, kinds
 
 
 def test_serverSilent() -> None:
@@ -101,3 +101,29 @@ def test_notAllocated() -> None:
     client.release(0.0)
     assert client.takeDatagrams() == []
     assert client.counters == {"not allocated": 1}
+
+
+def test_manyPeers() -> None:
+    """
+    Over a long life with ever new peers, channel numbers are used again and
+    what was sent to once is forgotten.
+    """
+    link = Link()
+    client = link.allocated()
+    for number in range(6000):
+        peer = ("192.0.2.1", 1024 + number)
+        client.send(b"once", (PEER[0], 1024 + number), link.now)
+        for _ in range(2):
+            client.send(b"data", peer, link.now)
+        link.pump()
+        if number % 60 == 59:  # as many channels as one allocation may have
+            link.advance(1300)
+    (allocation,) = link.server.allocations()
+    assert len(link.outside) == 3 * 6000
+    assert len(allocation.channels) <= 64
+    for _ in range(2):
+        client.send(b"data", PEER, link.now)
+        link.pump()
+    client.send(b"data", PEER, link.now)
+    assert kinds(client.takeDatagrams()) == ["ChannelData"]
+    assert "508" not in link.server.counters
