@@ -4,6 +4,8 @@ What a NAT remembers.
 
 from __future__ import annotations
 
+from math import inf
+
 from punchd.core import Address
 
 from .router import Connection
@@ -28,3 +30,16 @@ class Mapping:
         self.flows: dict[Address, Connection] = {}
         self.hosts: dict[str, float] = {}
         self.open = False
+
+    def shorten(self) -> None:
+        """
+        A flow ends sooner than it seemed: look at all of them again.
+        """
+        if self.expires == inf:
+            return
+        self.expires = 0.0
+        self.hosts.clear()
+        for remote, connection in self.flows.items():
+            expires = connection.expires
+            self.expires = max(self.expires, expires)
+            self.hosts[remote[0]] = max(self.hosts.get(remote[0], 0.0), expires)

@@ -210,8 +210,11 @@ class Nat(Firewall):
         now: float,
         outbound: bool,
     ) -> None:
+        before = connection.expires
         self.lifetimes.touch(connection, packet, now, outbound)
         expires = connection.expires
+        if expires < before:
+            mapping.shorten()
         if expires > mapping.expires:
             mapping.expires = expires
         hosts = mapping.hosts

@@ -221,6 +221,29 @@ def testShortOutageIsSurvived() -> None:
     assert client.reason is None
 
 
+@pytest.mark.parametrize("seed", range(5))
+def testLossCostsLittle(seed: int) -> None:
+    """With a tenth lost, a megabyte takes seconds and not minutes."""
+    wire = Wire(Link(0.025, loss=0.1), seed)
+    client, server = wire.connect()
+    started = wire.network.clock.seconds()
+    client.transport.write(b"x" * 1_000_000)
+    wire.network.runUntil(lambda: len(server.data) == 1_000_000, timeout=120)
+    assert wire.network.clock.seconds() - started < 7.0
+
+
+def testOrphanIsGivenUp() -> None:
+    """A kernel gives up to finish a closed connection after a minute."""
+    wire = Wire()
+    client, _ = wire.connect()
+    wire.network.kill(wire.two, silently=True)
+    client.transport.loseConnection()
+    wire.settle(59)
+    assert len(wire.one.streams()) == 1
+    wire.settle(2)
+    assert wire.one.streams() == []
+
+
 def testDataAfterCloseResets() -> None:
     """Who has closed does not read any more, and says so."""
     wire = Wire()

@@ -95,6 +95,14 @@ def testMtu() -> None:
     assert pair.network.dropped == Counter({"mtu": 1})
 
 
+def testMtuWithoutDelay() -> None:
+    """The MTU of a link that costs no time counts as well."""
+    pair = Pair(Link(mtu=1300))
+    pair.one.send((B, 2000), b"x" * 1300)
+    pair.network.advance(1)
+    assert pair.two.received == []
+
+
 def testBandwidth() -> None:
     """Packets wait for the line, and are dropped when they would wait long."""
     pair = Pair(Link(), access=Link(0.01, bandwidth=100_000, queue=0.1))
