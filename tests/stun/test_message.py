@@ -140,13 +140,17 @@ def test_garbageAttributes(kind: bytes, values: list[tuple[int, bytes]]) -> None
 @given(messages, st.data())
 def test_damage(message: Message, data: st.DataObject) -> None:
     """
-    A byte that is changed under way is noticed by the fingerprint.
+    A byte that is changed under way is noticed by the fingerprint, unless the
+    change makes it part of another attribute: then there is none.
     """
     whole = bytearray(message.serialize())
     at = data.draw(st.integers(0, len(whole) - 9))
     whole[at] ^= data.draw(st.integers(1, 255))
-    with pytest.raises(MalformedMessage):
-        parse(bytes(whole))
+    try:
+        damaged = parse(bytes(whole))
+    except MalformedMessage:
+        return
+    assert not damaged.hasFingerprint
 
 
 def test_typeBits() -> None:
