@@ -12,7 +12,7 @@ import pytest
 
 from punchd.testing.link import Link
 from punchd.testing.network import Network
-from tests.testing.helpers import Sink
+from tests.testing.helpers import Bench, Sink
 
 A, B = "198.51.100.1", "198.51.100.2"
 
@@ -95,12 +95,16 @@ def testMtu() -> None:
     assert pair.network.dropped == Counter({"mtu": 1})
 
 
-def testMtuWithoutDelay() -> None:
-    """The MTU of a link that costs no time counts as well."""
-    pair = Pair(Link(mtu=1300))
-    pair.one.send((B, 2000), b"x" * 1300)
-    pair.network.advance(1)
-    assert pair.two.received == []
+def testMtuOfALan() -> None:
+    """The MTU of a link that costs no time, up to a router, counts as well."""
+    bench = Bench()
+    bench.lan.link = Link(mtu=1300)
+    sink = Sink(bench.client)
+    for size in (1272, 1273):
+        sink.send(Bench.FIRST, b"x" * size)
+    bench.run()
+    assert [len(data) for data in bench.first.data] == [1272]
+    assert bench.network.dropped == Counter({"mtu": 1})
 
 
 def testBandwidth() -> None:

@@ -77,7 +77,7 @@ def testClosedConnectionIsForgottenSoon() -> None:
 
 def testTcpIsRefreshedBothWays() -> None:
     """Which direction refreshes is a matter of UDP alone."""
-    bench = Bench(lifetimes=Lifetimes(tcp=(20, 20), refreshInbound=False))
+    bench = Bench(lifetimes=Lifetimes((9, 9), (20, 20), False, False))
     client, server = connected(bench)
     for _ in range(5):
         server.transport.write(b"x")
