@@ -141,9 +141,15 @@ class Driver:
         """
         if self._stopped:
             return
-        self._flush()
         self._stopped = True
         self._disarm()
+        try:
+            datagrams = self.core.takeDatagrams()
+        except Exception:
+            self._log.failure("{core!r} failed at its end", core=self.core)
+            return
+        if datagrams:
+            self._sendAll(datagrams)
 
     # --- the loop ------------------------------------------------------------
 
@@ -160,15 +166,13 @@ class Driver:
                     self._deliverAll(events)
                 elif not datagrams:
                     break
+            if not self._stopped:
+                self._arm(core.deadline())
+        except Exception:
+            self._log.failure("{core!r} failed", core=core)
+            self._retryLater()
         finally:
             self._draining = False
-        if not self._stopped:
-            self._arm(core.deadline())
-
-    def _flush(self) -> None:
-        datagrams = self.core.takeDatagrams()
-        if datagrams:
-            self._sendAll(datagrams)
 
     def _sendAll(self, datagrams: Sequence[Datagram]) -> None:
         try:
@@ -216,7 +220,12 @@ class Driver:
                 self.core.timeReached(now)
             except Exception:
                 self._log.failure("The deadline made {core!r} fail", core=self.core)
-                self._armedFor = now + _AFTER_FAILURE
-                self._armed = self._clock.callLater(_AFTER_FAILURE, self._timeReached)
+                self._retryLater()
                 return
         self._drain()
+
+    def _retryLater(self) -> None:
+        if not self._stopped:
+            self._disarm()
+            self._armedFor = self.now() + _AFTER_FAILURE
+            self._armed = self._clock.callLater(_AFTER_FAILURE, self._timeReached)

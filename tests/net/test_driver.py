@@ -283,6 +283,38 @@ def test_failingDeadline(
     world.driver.stop()
 
 
+def test_failingDrain(
+    world: World, flushLoggedErrors: Callable[..., list[Any]]
+) -> None:
+    """
+    A core that fails when it is drained does not take its caller along; it is
+    asked again after a second, and stopped in any case.
+    """
+
+    def takeEvents() -> list[object]:
+        raise RuntimeError("drain")
+
+    drain, world.core.takeEvents = world.core.takeEvents, takeEvents  # type: ignore[method-assign]
+    world.core.due = 0.0
+    world.driver.datagramReceived(b"x", HERE, THERE)
+    assert world.due() == [1]
+    world.clock.advance(0.5)
+    assert len(flushLoggedErrors(RuntimeError)) == 1
+    world.core.takeEvents = drain  # type: ignore[method-assign]
+    world.core.onTime = lambda now: setattr(world.core, "due", 50.0)
+    world.clock.advance(0.5)
+    assert world.log == [b"x"]
+    assert world.due() == [50]
+
+    def takeDatagrams() -> list[Datagram]:
+        raise RuntimeError("end")
+
+    world.core.takeDatagrams = takeDatagrams  # type: ignore[method-assign]
+    world.driver.stop()
+    assert world.due() == []
+    assert len(flushLoggedErrors(RuntimeError)) == 1
+
+
 def test_timeNeverGoesBack(world: World) -> None:
     """
     A clock that is set back does not take the core with it.
