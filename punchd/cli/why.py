@@ -23,7 +23,8 @@ class WhyOptions(PeerCommand):
         peer = self.stateFolder().resolve(self["peer"])
         answer = self.askClient(console, "why", peer=peer)
         if isinstance(answer, dict) and isinstance(answer.get("text"), str):
-            answer = answer["text"]
+            # The client knows peers by their ids only.
+            answer = answer["text"].replace(peer, self["peer"])
         if not isinstance(answer, str):
             answer = json.dumps(answer, indent=2)
         console.line(answer.rstrip())

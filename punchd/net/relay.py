@@ -14,6 +14,7 @@ from twisted.logger import Logger
 
 from punchd.core import Address, Datagram, Entropy
 from punchd.errors import RelayRefused
+from punchd.stun.address import isForbiddenPeer
 from punchd.turn.client import (
     Allocated,
     AllocationFailed,
@@ -114,8 +115,11 @@ class Relay:
         Let packets from these hosts in (RFC 8656, section 9), now and after
         each new allocation.
         """
-        self._permitted.update(hosts)
-        self._permit()
+        # No relay serves private networks; asking would only cost packets.
+        wanted = {host for host in hosts if not isForbiddenPeer(host)}
+        if not wanted <= self._permitted:
+            self._permitted |= wanted
+            self._permit()
 
     def _permit(self) -> None:
         if self._client is not None and self._driver is not None and self._permitted:
@@ -134,6 +138,8 @@ class Relay:
             return
         now = driver.now()
         for datagram in datagrams:
+            if datagram.remote[0] not in self._permitted:
+                continue
             client.send(datagram.data, datagram.remote, now)
         driver.wake()
 

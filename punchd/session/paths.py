@@ -31,7 +31,7 @@ from punchd.ice.pair import CandidatePair
 #: does not carry it is of no use.
 FULL_SIZE = 1200
 #: Copies that may go to pairs that have not answered a check yet.
-SPECULATION = 48
+SPECULATION = 64
 #: Seconds of silence while sending before a path is doubted, at the least.
 DOUBT = 0.4
 #: Seconds between attempts to prove a pair, and how often it is hurried.
@@ -227,7 +227,7 @@ class Paths:
             return valid, True
         if self._speculated >= SPECULATION:
             return (), True
-        pairs = self._plausible[:3]
+        pairs = self._mostPlausible()
         self._speculated += count * len(pairs)
         return pairs, True
 
@@ -299,6 +299,15 @@ class Paths:
         wait = max(PROOF_INTERVAL, 2 * rtt) if hurried else PROOF_PATIENCE
         usage.nextProof = now + wait
         self._events.append(Prove(usage.pair))
+
+    def _mostPlausible(self) -> list[CandidatePair]:
+        """
+        Three direct pairs and a relayed one: the relay's checks come through
+        whatever the NATs are, and must not crowd out the others.
+        """
+        direct = [pair for pair in self._plausible if pair.kind == "direct"]
+        relayed = [pair for pair in self._plausible if pair.kind != "direct"]
+        return direct[:3] + relayed[:1]
 
     def _others(self, current: CandidatePair | None) -> tuple[CandidatePair, ...]:
         """

@@ -56,21 +56,23 @@ def why(session: Session, name: str, mapping: str | None) -> dict[str, Any]:
     @param name: what the user calls the peer.
     @param mapping: our NAT's mapping behaviour, if known.
 
-    @return: the C{path} of L{describe}, and C{text}: sentences.
+    @return: the C{path} of L{describe}, and C{text}: sentences, one a line.
     """
     pair = session.paths.current
     over = session.reason
     return {
         "path": describe(session)["path"],
         "verdicts": [verdict.toDict() for verdict in session.verdicts],
-        "text": explain(
-            name,
-            session.state,
-            None if pair is None or over is not None else pair.kind,
-            None if pair is None else pair.strategy,
-            mapping,
-            session.verdicts,
-            None if over is None else over.getErrorMessage(),
+        "text": "\n".join(
+            explain(
+                name,
+                session.state,
+                None if pair is None or over is not None else pair.kind,
+                None if pair is None else pair.strategy,
+                mapping,
+                session.verdicts,
+                None if over is None else over.getErrorMessage(),
+            )
         ),
     }
 

@@ -110,6 +110,23 @@ def test_whoReachedUsComesFirst() -> None:
     assert list(paths.routes(1, 0.0)[0]) == [far, near]
 
 
+def test_theRelayCrowdsNobodyOut() -> None:
+    """
+    However many relayed pairs the peer's checks arrived on, copies go to direct
+    pairs too.
+    """
+    paths = Paths()
+    direct = makePair()
+    paths.pairTried([direct])
+    relayed = [
+        makePair(LENT, reflexiveCandidate((f"203.0.113.{n}", 1000), FAR.base))
+        for n in range(20, 25)
+    ]
+    for pair in relayed:
+        paths.checkReceived(pair, 0.0)
+    assert list(paths.routes(1, 0.0)[0]) == [direct, relayed[-1]]
+
+
 def test_directBeatsRelayed() -> None:
     """
     A direct path takes over from a relayed one, never the other way round
