@@ -13,15 +13,19 @@ from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from OpenSSL import SSL, crypto
-from twisted.internet import ssl
+from OpenSSL import SSL
+from service_identity import CertificateError, VerificationError
+from service_identity.cryptography import (
+    verify_certificate_hostname,
+    verify_certificate_ip_address,
+)
 from twisted.internet.interfaces import (
     IOpenSSLClientConnectionCreator,
     IOpenSSLServerConnectionCreator,
 )
 from zope.interface import implementer
 
-from punchd.errors import FingerprintMismatch, InvalidOption
+from punchd.errors import CertificateRejected, FingerprintMismatch, InvalidOption
 from punchd.identity import Identity, peerIdOf, spkiOf
 
 #: The ALPN protocol of signaling, and that of TURN over TLS (RFC 7443).
@@ -38,8 +42,8 @@ def _context(identity: Identity | None) -> SSL.Context:
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_options(SSL.OP_NO_TICKET)
     if identity is not None:
-        context.use_privatekey(crypto.PKey.from_cryptography_key(identity.privateKey))
-        context.use_certificate(crypto.X509.from_cryptography(identity.certificate))
+        context.use_privatekey(identity.privateKey)
+        context.use_certificate(identity.certificate)
         context.check_privatekey()
     return context
 
@@ -102,10 +106,10 @@ class ServerCredentials:
     def _useChain(context: SSL.Context, pem: bytes) -> x509.Certificate:
         leaf, *chain = x509.load_pem_x509_certificates(pem)
         key: Any = serialization.load_pem_private_key(pem, None)
-        context.use_certificate(crypto.X509.from_cryptography(leaf))
+        context.use_certificate(leaf)
         for each in chain:
-            context.add_extra_chain_cert(crypto.X509.from_cryptography(each))
-        context.use_privatekey(crypto.PKey.from_cryptography_key(key))
+            context.add_extra_chain_cert(each)
+        context.use_privatekey(key)
         context.check_privatekey()
         return leaf
 
@@ -134,24 +138,36 @@ def _nameOf(certificate: x509.Certificate) -> str | None:
 
 
 @implementer(IOpenSSLClientConnectionCreator)
-class PinnedCredentials:
+class ClientCredentials:
     """
-    What a client shows to a rendezvous of which it knows the key.
+    What a client shows to its rendezvous, and what it wants to see.
 
-    @ivar mismatch: what was wrong with the key that was shown last, or L{None}.
+    @ivar mismatch: what was wrong with what was shown last, or L{None}.
     """
 
-    def __init__(self, identity: Identity, fingerprint: str, host: str) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        fingerprint: str | None,
+        host: str,
+        authorities: str | None = None,
+    ) -> None:
         """
-        @param fingerprint: the peer id of the key that the server must have.
+        @param fingerprint: the peer id of the server's key; L{None} to accept
+            what authorities vouch for.
         @param host: the name or address that it is reached at.
+        @param authorities: the path of a PEM file; the machine's own without.
         """
-        self._sslContext = _context(identity)
-        self._sslContext.set_alpn_protos([SIGNALING])
-        self._sslContext.set_verify(SSL.VERIFY_PEER, self._verify)
-        self.mismatch: FingerprintMismatch | None = None
+        self.mismatch: FingerprintMismatch | CertificateRejected | None = None
         self._fingerprint = fingerprint
         self._host = host
+        self._sslContext = context = _context(identity)
+        context.set_alpn_protos([SIGNALING])
+        context.set_verify(SSL.VERIFY_PEER, self._verify)
+        if authorities is not None:
+            context.load_verify_locations(authorities)
+        elif fingerprint is None:
+            context.set_default_verify_paths()
 
     def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
         """
@@ -165,14 +181,23 @@ class PinnedCredentials:
     def _verify(
         self, connection: Any, certificate: Any, error: int, depth: int, ok: int
     ) -> bool:
-        if depth:
+        """
+        What is refused here is refused before our own certificate is sent: an
+        impostor learns nothing.
+        """
+        if self._fingerprint is not None:
             # Who signed the key is of no interest.
-            return True
-        shown = peerIdOf(spkiOf(certificate.to_cryptography()))
+            return depth > 0 or self._isPinned(certificate.to_cryptography())
+        if not ok:
+            self.mismatch = CertificateRejected()
+            return False
+        return depth > 0 or self._isNamed(certificate.to_cryptography())
+
+    def _isPinned(self, certificate: x509.Certificate) -> bool:
+        shown = peerIdOf(spkiOf(certificate))
         if shown == self._fingerprint:
             self.mismatch = None
             return True
-        # Refused before our own certificate is sent: an impostor learns nothing.
         self.mismatch = FingerprintMismatch(
             f"The rendezvous at {self._host} shows the key {shown}, but its URL "
             f"says {self._fingerprint}: it was set up anew, or somebody is in "
@@ -180,29 +205,20 @@ class PinnedCredentials:
         )
         return False
 
-
-def clientCredentials(
-    identity: Identity, fingerprint: str | None, host: str, trustRoot: Any = None
-) -> Any:
-    """
-    @param fingerprint: the peer id of the server's key, or L{None} to trust
-        what C{trustRoot} vouches for.
-    @param trustRoot: an C{IOpenSSLTrustRoot}; the platform's without one.
-
-    @return: an L{IOpenSSLClientConnectionCreator}.
-    """
-    if fingerprint is not None:
-        return PinnedCredentials(identity, fingerprint, host)
-    shown = ssl.PrivateCertificate.loadPEM(
-        identity.keyPEM() + identity.certificatePEM()
-    )
-    return ssl.optionsForClientTLS(
-        host,
-        trustRoot=trustRoot,
-        clientCertificate=shown,
-        acceptableProtocols=[SIGNALING],
-        extraCertificateOptions={"raiseMinimumTo": ssl.TLSVersion.TLSv1_3},
-    )
+    def _isNamed(self, certificate: x509.Certificate) -> bool:
+        try:
+            if _isAddress(self._host):
+                verify_certificate_ip_address(certificate, self._host)
+            else:
+                verify_certificate_hostname(certificate, self._host)
+        except (CertificateError, VerificationError):
+            self.mismatch = CertificateRejected(
+                f"The certificate of the rendezvous is not for {self._host}, "
+                "and its URL names no fingerprint."
+            )
+            return False
+        self.mismatch = None
+        return True
 
 
 def _isAddress(host: str) -> bool:

@@ -12,7 +12,6 @@ import ipaddress
 from typing import Any, Final
 
 from OpenSSL import SSL
-from service_identity import VerificationError
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.endpoints import (
     HostnameEndpoint,
@@ -36,7 +35,7 @@ from punchd.errors import (
     PunchError,
     RendezvousUnreachable,
 )
-from punchd.net.tls import SIGNALING
+from punchd.net.tls import SIGNALING, ClientCredentials
 from punchd.signaling.url import RendezvousURL
 
 #: Seconds before the next port is tried as well.
@@ -128,16 +127,16 @@ class Approach:
     I make one attempt to reach a rendezvous, on all its ports.
     """
 
-    def __init__(self, reactor: Any, url: RendezvousURL, credentials: Any) -> None:
-        """
-        @param credentials: an C{IOpenSSLClientConnectionCreator}.
-        """
+    def __init__(
+        self, reactor: Any, url: RendezvousURL, credentials: ClientCredentials
+    ) -> None:
         self._reactor = reactor
         self._url = url
         self._credentials = credentials
         self._factory = TLSMemoryBIOFactory(
             credentials, True, Factory.forProtocol(Handshake), reactor
         )
+        self._factory.wrappedFactory.noisy = False
         self._ports = list(url.ports)
         self._running: dict[int, Deferred[Any]] = {}
         self._failures: dict[int, Failure] = {}
@@ -242,12 +241,8 @@ class Approach:
         @return: the exception, with what OpenSSL says about certificates put
             into a sentence of ours.
         """
-        if isinstance(error, VerificationError):
-            return CertificateRejected(
-                "The certificate of the rendezvous is for another name."
-            )
         if isinstance(error, SSL.Error) and "certificate verify failed" in str(error):
-            return getattr(self._credentials, "mismatch", None) or CertificateRejected()
+            return self._credentials.mismatch or CertificateRejected()
         return error
 
 

@@ -40,7 +40,7 @@ from punchd.errors import (
     Replaced,
 )
 from punchd.identity import Identity
-from punchd.net.tls import clientCredentials
+from punchd.net.tls import ClientCredentials
 from punchd.signaling import commands
 from punchd.signaling.url import RendezvousURL
 
@@ -98,7 +98,7 @@ class RendezvousLink(Service):
         onReplaced: Callable[[], object] = _ignore,
         onGaveUp: Callable[[Failure], object] = _ignore,
         agent: str = "punchd",
-        trustRoot: Any = None,
+        authorities: str | None = None,
     ) -> None:
         """
         @param network: an L{punchd.interfaces.INetwork}.
@@ -119,8 +119,8 @@ class RendezvousLink(Service):
         @param onGaveUp: the link has ended for good, for that or another
             reason; the failure says which.
         @param agent: our name and version.
-        @param trustRoot: replaces the platform's authorities when the URL has
-            no fingerprint.
+        @param authorities: a PEM file that replaces the machine's when the URL
+            has no fingerprint.
         """
         self.url = url
         self.registration: Registration | None = None
@@ -145,7 +145,9 @@ class RendezvousLink(Service):
         self._announcing: IDelayedCall | None = None
         self._waiters = Waiters()
         self._byes: dict[str, str] = {}
-        credentials = clientCredentials(identity, url.fingerprint, url.host, trustRoot)
+        credentials = ClientCredentials(
+            identity, url.fingerprint, url.host, authorities
+        )
         self._client = ClientService(
             RegisteringEndpoint(self._clock, url, credentials, agent, self),
             Factory.forProtocol(Registered),

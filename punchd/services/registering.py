@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from punchd.errors import PunchError, RendezvousUnreachable
+from punchd.net.tls import ClientCredentials
 from punchd.signaling.url import RendezvousURL
 
 from .approach import Approach, Handshake
@@ -64,12 +65,11 @@ class RegisteringEndpoint:
         self,
         reactor: Any,
         url: RendezvousURL,
-        credentials: Any,
+        credentials: ClientCredentials,
         agent: str,
         owner: RegistrationOwner,
     ) -> None:
         """
-        @param credentials: an C{IOpenSSLClientConnectionCreator}.
         @param agent: our name and version.
         """
         self._reactor = reactor

@@ -116,12 +116,15 @@ class Meeting:
         assert self.rendezvous.url is not None
         return self.rendezvous.url
 
-    def addClient(self, number: int, url: RendezvousURL | None = None) -> Client:
+    def addClient(
+        self, number: int, url: RendezvousURL | None = None, address: str = ""
+    ) -> Client:
         """
         @return: a client on a host of its own, whose link was started.
         """
-        name = f"client{number}.{len(self.network.hosts)}"
-        self.network.addHost(name, f"198.51.100.{len(self.network.hosts)}")
+        count = len(self.network.hosts)
+        name = f"client{number}.{count}"
+        self.network.addHost(name, address or f"198.51.100.{count}")
         client = Client(self, name, IDENTITIES[number], url or self.url)
         client.link.startService()
         return client
