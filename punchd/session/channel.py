@@ -12,7 +12,7 @@ from .control import VERSION, Auth, Frame, Hello, Parser, Ping, Pong, pack
 from .quic import QuicCore
 
 #: A dialler has this many seconds from the end of the handshake for its proof.
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 #: Answers to pings are dropped while more bytes than this wait to be sent.
 _BACKLOG = 65536

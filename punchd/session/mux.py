@@ -161,10 +161,9 @@ class Streams:
         """
         try:
             self._channel.authenticate(dial)
-            self._admit()
-        except PunchError as e:
+        except AuthenticationFailed as e:
             self._break(e)
-        self._kick()
+        self._table.later(self._admitSoon)
 
     def openStream(self, service: str, protocol: Any = None) -> Stream:
         """
@@ -323,11 +322,17 @@ class Streams:
         self._core.close(code, str(error), self._core.now)
         self._kick()
 
+    def _admitSoon(self) -> None:
+        try:
+            self._admit()
+        except ProtocolViolation as e:
+            self._break(e)
+
     def _admit(self) -> None:
         if self._admitted or not self._channel.admitted:
             return
         self._admitted = True
-        self._table.later(lambda: self.onAdmitted())
+        self.onAdmitted()
         early, self._early = self._early, []
         for event in early:
             self._table.eventReceived(event)

@@ -17,7 +17,7 @@ from punchd.errors import DatagramTooLarge
 from punchd.identity import Identity
 
 from .backend import DATAGRAM_SIZE, Backend, Connection, Qh3
-from .events import Event, translate
+from .events import Event, HandshakeCompleted, Terminated, translate
 from .packet import destination, isInitial
 from .source import Nothing, Source
 
@@ -34,6 +34,13 @@ RECENT = 8
 #: Handshakes that run side by side until one completes, on a listener: who can
 #: only forge a source address cannot keep the dialler out.
 _HALF_OPEN = 4
+
+#: A dialler whose handshake stands still sends its last datagrams again after so
+#: many seconds, then twice as many and so on.  It must (RFC 9002, 6.2.2.1), for
+#: the listener may have used up what it is allowed to send to an address that
+#: has not answered; qh3 does not once its own Initial packets are acknowledged.
+_NUDGE = 0.3
+_LONGEST_NUDGE = 2.0
 
 #: Datagrams a drain gives at most; the rest follows at once.
 _BATCH = 512
@@ -64,6 +71,9 @@ class QuicCore:
         self._recent: deque[bytes] = deque(maxlen=RECENT)
         self._pings = 0
         self._dirty = False
+        self._nudge: float | None = None
+        self._patience = _NUDGE
+        self._sent = 0.0
 
     @classmethod
     def client(cls, backend: Backend | None = None) -> QuicCore:
@@ -123,6 +133,10 @@ class QuicCore:
             timer = connection.get_timer()
             if timer is not None and timer <= self.now:
                 self._guarded(connection.handle_timer, self.now)
+        if self._nudge is not None and self.now >= self._nudge:
+            self._resend = list(self._recent)
+            self._patience = min(2 * self._patience, _LONGEST_NUDGE)
+            self._nudge = self.now + self._patience
         self.source.due(self.now)
 
     def _handshake(self, data: bytes, identity: Identity) -> None:
@@ -145,6 +159,10 @@ class QuicCore:
                 return
             connection = self._backend.server(identity, cid)
             self._halfOpen[cid] = connection
+        elif self.now - self._sent >= _NUDGE:
+            # The dialler misses something (RFC 9002, 6.2.3).
+            self._resend = list(self._recent)
+            self._sent = self.now
         self._guarded(connection.receive_datagram, data, VIRTUAL, self.now)
         events = list(iter(connection.next_event, None))
         names = {type(event).__name__ for event in events}
@@ -175,6 +193,7 @@ class QuicCore:
         connection = self._backend.client()
         connection.connect(VIRTUAL, self.now)
         self._connection = connection
+        self._nudge = self.now + self._patience
 
     def openStream(self) -> int:
         """
@@ -306,7 +325,7 @@ class QuicCore:
         if self._dirty or self._resend:
             return self.now
         times = [connection.get_timer() for connection in self._all()]
-        times.append(self.source.deadline())
+        times += (self.source.deadline(), self._nudge)
         return min((time for time in times if time is not None), default=None)
 
     # --- inside -------------------------------------------------------------
@@ -345,6 +364,8 @@ class QuicCore:
                 out += [data for data, _ in connection.datagrams_to_send(self.now)]
             except Exception as e:
                 self.counters[type(e).__name__] += 1
+        if out:
+            self._sent = self.now
         self._recent.extend(out[-RECENT:])
         for data in reversed(out):
             if len(data) == DATAGRAM_SIZE:
@@ -353,9 +374,16 @@ class QuicCore:
         return out
 
     def _record(self, events: Iterable[Any]) -> None:
-        self._events += translate(events, self._peerKey)
+        news = translate(events, self._peerKey)
+        if self._nudge is not None and any(map(_endsHandshake, news)):
+            self._nudge = None
+        self._events += news
 
     def _peerKey(self) -> bytes | None:
         if self._connection is None or self._identity is not None:
             return None
         return self._backend.peerKey(self._connection)
+
+
+def _endsHandshake(event: Event) -> bool:
+    return isinstance(event, (HandshakeCompleted, Terminated))

@@ -9,8 +9,13 @@ import random
 
 import pytest
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol
-from twisted.internet.interfaces import IConsumer, IPushProducer, ITransport
+from twisted.internet.interfaces import (
+    IAddress,
+    IConsumer,
+    IHalfCloseableProtocol,
+    IPushProducer,
+    ITransport,
+)
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
@@ -303,7 +308,7 @@ def test_sessionLost(backend: str) -> None:
     A lost session fails every stream with its reason, and new ones at once.
     """
     pair = Pair(backend).connect()
-    stream, recorder = pair.open()
+    _, recorder = pair.open()
     pair.run(1.0)
     reason = SessionLost("The cable was cut.")
     pair.a.streams.lose(reason)
