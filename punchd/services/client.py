@@ -59,6 +59,7 @@ class PunchClient(MultiService):
         patience: float = 120.0,
         linger: float = 600.0,
         keepalive: float = 15.0,
+        nameOf: Callable[[str], str] = str,
         onGaveUp: Callable[[Failure], object] = lambda failure: None,
     ) -> None:
         super().__init__()
@@ -81,6 +82,7 @@ class PunchClient(MultiService):
             patience=patience,
             linger=linger,
             keepalive=keepalive,
+            nameOf=nameOf,
         )
         self.peers = Peers(self.context, permissions, publish)
         self.presence = Presence(self.context)

@@ -114,7 +114,7 @@ class Peers:
             self.publish(session.peerId, service, stream)
         else:
             self.log.info(
-                "{peer} may not use {service}", peer=session.peerId, service=service
+                "{peer} may not use {service}", peer=session.name, service=service
             )
             stream.refuse(NotAllowed)
 
@@ -162,7 +162,9 @@ class Peers:
         if session is not None and session.isOver:
             session = None
         if not self.permissions.allowsPeer(dialler) and session is None:
-            self.log.info("{peer} dials and is not allowed", peer=dialler)
+            self.log.info(
+                "{peer} dials and is not allowed", peer=self.context.nameOf(dialler)
+            )
             raise PeerUnavailable()
         if offer.resume:
             return self._resume(session, offer, sealed, observed)

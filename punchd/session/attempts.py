@@ -4,8 +4,6 @@ The attempts that a session makes to find a path, each with its verdict.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
@@ -16,9 +14,7 @@ from punchd.traversal.verdict import Outcome, Reason, Verdict
 
 from .carrier import Carrier
 from .context import Context
-
-if TYPE_CHECKING:
-    from .session import Session
+from .exchange import Exchange
 
 
 def _verdict(
@@ -183,9 +179,9 @@ class Restart:
     I ask the peer for new paths through the rendezvous (RFC 8445, section 9).
     """
 
-    def __init__(self, context: Context, session: Session) -> None:
+    def __init__(self, context: Context, exchange: Exchange) -> None:
         self._context = context
-        self._session = session
+        self._exchange = exchange
         self.running = False
 
     def start(self) -> Deferred[Verdict]:
@@ -194,7 +190,7 @@ class Restart:
         """
         began = self._context.clock.seconds()
         self.running = True
-        offered = self._session.offerAgain()
+        offered = self._exchange.offerAgain()
 
         def took(_: object) -> Verdict:
             self.running = False

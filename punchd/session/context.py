@@ -78,6 +78,7 @@ class Context:
     @ivar patience: seconds that a session may be without any path.
     @ivar linger: seconds that it outlives its last stream.
     @ivar keepalive: seconds between packets on an idle path.
+    @ivar nameOf: what the user calls a peer, for the log.
     @ivar relay: the relay in use, if the rendezvous has one.
     @ivar rtt: seconds to the rendezvous and back, L{None} if not measured.
     """
@@ -94,5 +95,6 @@ class Context:
     patience: float = 120.0
     linger: float = 600.0
     keepalive: float = 15.0
+    nameOf: Callable[[str], str] = str
     relay: Relay | None = None
     rtt: float | None = None

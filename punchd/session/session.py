@@ -89,7 +89,7 @@ class Session:
         self.pinging = Pinging(context.clock)
         self.checks = Checks(context, self.carrier)
         self.relaying = Relaying(context)
-        self.restart = Restart(context, self)
+        self.restart = Restart(context, self.exchange)
         self.core = Core(self, context.clock, context.patience, context.linger)
         self.life = SessionMachine(self.core)
         self.streams = makeStreams(self, quic)
@@ -163,6 +163,13 @@ class Session:
         self.life.peerClosed(Failure(reason))
 
     @property
+    def name(self) -> str:
+        """
+        What the user calls the peer.
+        """
+        return self.context.nameOf(self.peerId)
+
+    @property
     def state(self) -> str:
         """
         The state of the machine, for people to read.
@@ -197,12 +204,6 @@ class Session:
         answer, _ = self.exchange.answer(offer, sealed, observed)
         self.carrier.speculate()
         return answer
-
-    def offerAgain(self) -> Deferred[None]:
-        """
-        Ask for new paths (RFC 8445, section 9).
-        """
-        return self.exchange.offerAgain()
 
     def saidGoodbye(self, reason: str) -> None:
         """
@@ -285,12 +286,12 @@ class Session:
         """
         current = self.paths.current
         if current is None:
-            self.log.info("No path to {peer} works", peer=self.peerId)
+            self.log.info("No path to {peer} works", peer=self.name)
         else:
             self.log.info(
                 "{kind} path to {peer}: {strategy}, {remote[0]}:{remote[1]}",
                 kind=str(kind).capitalize(),
-                peer=self.peerId,
+                peer=self.name,
                 strategy=current.strategy,
                 remote=current.remote.address,
             )
@@ -328,7 +329,7 @@ class Session:
         self.readiness.fail(reason)
         self.log.info(
             "Session with {peer} ended: {reason}",
-            peer=self.peerId,
+            peer=self.name,
             reason=reason.getErrorMessage(),
         )
         self.onClosed(self)

@@ -190,6 +190,7 @@ class Client(MultiService):
             patience=options["patience"],
             linger=options["linger"],
             keepalive=options["keepalive"],
+            nameOf=lambda peer: folder.petnames.nameOf(peer) or peer,
             onGaveUp=self._gaveUp,
         )
         self.punch.setServiceParent(self)
