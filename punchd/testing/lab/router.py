@@ -143,10 +143,14 @@ class Router(Namespace):
         done = self.run([program("nft"), "list", "tables"], capture_output=True)
         return f" {table}\n" in done.stdout
 
-    def sent(self, protocol: str = "udp") -> dict[tuple[str, int], int]:
+    def sent(
+        self, protocol: str = "udp", unit: str = "packets"
+    ) -> dict[tuple[str, int], int]:
         """
-        @return: how many packets have left by C{wan}, by destination.  A train
-            of segments that the kernel has not cut counts as one.
+        @param unit: C{"packets"} or C{"bytes"}.
+
+        @return: how many have left by C{wan}, by destination.  A train of segments
+            that the kernel has not cut counts as one packet.
         """
         found: dict[tuple[str, int], int] = {}
         number = socket.getprotobyname(protocol)
@@ -162,18 +166,24 @@ class Router(Namespace):
                 name,
             ]
             done = self.run(command, capture_output=True, check=True)
-            for host, proto, port, packets in _elements(done.stdout):
+            for host, proto, port, counter in _elements(done.stdout):
                 if proto in (protocol, number, str(number)):
-                    found[host, port] = packets
+                    found[host, port] = counter[unit]
         return found
 
-    def sentTo(self, host: str, port: int | None = None, protocol: str = "udp") -> int:
+    def sentTo(
+        self,
+        host: str,
+        port: int | None = None,
+        protocol: str = "udp",
+        unit: str = "packets",
+    ) -> int:
         """
-        @return: how many packets have left by C{wan} to there.
+        @return: how many packets, or bytes, have left by C{wan} to there.
         """
         return sum(
-            packets
-            for (h, p), packets in self.sent(protocol).items()
+            count
+            for (h, p), count in self.sent(protocol, unit).items()
             if h == host and port in (None, p)
         )
 
@@ -188,7 +198,7 @@ def _family(address: str) -> str:
     return "ip6" if ":" in address else "ip"
 
 
-def _elements(text: str) -> list[tuple[str, Any, int, int]]:
+def _elements(text: str) -> list[tuple[str, Any, int, dict[str, int]]]:
     """
     Read the elements of a set from what C{nft -j} says.
     """
@@ -197,5 +207,5 @@ def _elements(text: str) -> list[tuple[str, Any, int, int]]:
         for element in item.get("set", {}).get("elem", []):
             inner = element["elem"]
             host, protocol, port = inner["val"]["concat"]
-            found.append((host, protocol, port, inner["counter"]["packets"]))
+            found.append((host, protocol, port, inner["counter"]))
     return found

@@ -1,0 +1,219 @@
+"""
+The whole product behind every pair of NATs: which path it finds, that the data
+goes there, and what it says about it.
+"""
+
+from __future__ import annotations
+
+import random
+from itertools import permutations
+from operator import itemgetter
+
+import pytest
+
+from punchd.testing.lab import waitFor
+from tests.lab.tools import connect, echoed, tool
+
+_PORT, _FORWARD = 7, 7000
+
+_OPEN = ("open", "fullcone", "restricted")
+_EASY = (*_OPEN, "portrestricted")
+
+#: A dials, so every unlike pair is there twice.
+_DIRECT = [
+    *((kind, kind) for kind in _EASY[1:]),
+    *permutations(_EASY, 2),
+    *((kind, "symmetric") for kind in _OPEN),
+    *(("symmetric", kind) for kind in _OPEN),
+    ("cgnat", "portrestricted"),
+    ("portrestricted", "cgnat"),
+]
+_RELAYED = [
+    ("portrestricted", "symmetric"),
+    ("symmetric", "portrestricted"),
+    ("symmetric", "symmetric"),
+]
+
+#: How many bytes are echoed, to see which way they go: far more than checks and
+#: keepalives need in that time.
+_PLENTY = 1 << 20
+
+
+def _start(product, kindA, kindB, **options):
+    """
+    B publishes an echo, A forwards a port to it and connects.
+
+    @return: the product and the connection.
+    """
+    running = product(
+        kindA,
+        kindB,
+        a=[f"--forward=tcp:{_FORWARD}=b/echo"],
+        b=[f"--publish=echo=tcp:127.0.0.1:{_PORT}"],
+        **options,
+    )
+    tool(running.lab.hostB, "echo", _PORT)
+    return running, connect(running.lab.hostA, _FORWARD)
+
+
+def _carry(running, sock, kind):
+    """
+    Echo through the forward, once both sides have a path of this kind.
+
+    @return: the paths that A and B report afterwards.
+    """
+    early = random.randbytes(1000)
+    assert echoed(sock, early) == early
+    for letter in "ab":
+        running.whenPath(kind, letter)
+    for router in running.lab.routers.values():
+        router.resetCounters()
+    plenty = random.randbytes(_PLENTY)
+    assert echoed(sock, plenty) == plenty
+    found = [running.session(letter)["path"] for letter in "ab"]
+    assert [path["kind"] for path in found] == [kind] * 2
+    assert [path["transport"] for path in found] == ["udp"] * 2
+    return found
+
+
+def _crossed(router, hosts):
+    """
+    How many bytes a router has sent over the public network to one of them.
+    """
+    return sum(router.sentTo(host, unit="bytes") for host in hosts)
+
+
+def _assertCrossed(lab, kind):
+    """
+    The kernel has seen the bytes go where this kind of path leads: between the
+    hosts, or to the rendezvous.
+    """
+    for router, peer in ((lab.routerA, lab.hostB), (lab.routerB, lab.hostA)):
+        direct = _crossed(router, peer.public)
+        relayed = _crossed(router, lab.rendezvous.public)
+        most, least = (direct, relayed) if kind == "direct" else (relayed, direct)
+        assert most > _PLENTY, router
+        assert least < _PLENTY / 4, router
+
+
+def _why(running, letter):
+    """
+    What C{punchd why} says to the other side's name.
+    """
+    done = running.punchd(letter, "why", "b" if letter == "a" else "a")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(("kindA", "kindB"), _DIRECT)
+def test_direct(product, kindA, kindB):
+    """
+    The path is direct, and ends at the public address of the other side.
+    """
+    running, sock = _start(product, kindA, kindB)
+    paths = _carry(running, sock, "direct")
+    _assertCrossed(running.lab, "direct")
+    assert {path["strategy"] for path in paths} <= {"srflx", "prflx"}
+    hosts = [path["remote"].partition(":")[0] for path in paths]
+    assert hosts == [running.lab.hostB.public[0], running.lab.hostA.public[0]]
+    assert _why(running, "a").startswith("The path to b is direct (through a hole")
+
+
+@pytest.mark.parametrize(("kindA", "kindB"), _RELAYED)
+def test_relayed(product, kindA, kindB):
+    """
+    No hole can be made: the path is relayed, and stays so when all has been tried.
+    C{punchd why} names the NAT that is the cause.
+    """
+    running, sock = _start(product, kindA, kindB)
+    paths = _carry(running, sock, "relayed")
+    _assertCrossed(running.lab, "relayed")
+    assert [path["strategy"] for path in paths] == ["relay", "relay"]
+
+    def tried():
+        verdicts = [running.session(letter)["verdicts"] for letter in "ab"]
+        return all("checks" in map(itemgetter("strategy"), each) for each in verdicts)
+
+    waitFor(tried, 20, "the verdict on the checks")
+    assert [running.path(letter) for letter in "ab"] == ["relayed", "relayed"]
+    for letter, kind in (("a", kindA), ("b", kindB)):
+        said = _why(running, letter)
+        assert "goes through the relay" in said
+        assert "no check was answered" in said
+        own = "Your NAT gives every destination another port" in said
+        assert own is (kind == "symmetric")
+
+
+def test_open(product):
+    """
+    Two public hosts need no hole.
+    """
+    running, sock = _start(product, "open", "open")
+    paths = _carry(running, sock, "direct")
+    _assertCrossed(running.lab, "direct")
+    assert [path["strategy"] for path in paths] == ["host", "host"]
+    assert "without any NAT in between" in _why(running, "b")
+
+
+@pytest.mark.parametrize("kind", ["portrestricted", "symmetric"])
+def test_sameNat(product, kind):
+    """
+    Two hosts behind one NAT talk on their own network.
+    """
+    running, sock = _start(product, kind, kind, sameNat=True)
+    lab = running.lab
+    paths = _carry(running, sock, "direct")
+    assert [path["strategy"] for path in paths] == ["host", "host"]
+    for path, space in zip(paths, (lab.hostB, lab.hostA)):
+        assert path["remote"].startswith(f"{space.address}:")
+    assert sum(lab.routerA.sent(unit="bytes").values()) < _PLENTY / 4
+
+
+def test_ipv6(product):
+    """
+    Where IPv4 is hopeless, there is a hole in the firewalls for IPv6.
+    """
+    running, sock = _start(product, "ipv6", "ipv6")
+    lab = running.lab
+    paths = _carry(running, sock, "direct")
+    _assertCrossed(lab, "direct")
+    assert [path["strategy"] for path in paths] == ["ipv6", "ipv6"]
+    for path, space in zip(paths, (lab.hostB, lab.hostA)):
+        assert path["remote"].startswith(f"[{space.addresses[1]}]:")
+    assert "over IPv6" in _why(running, "a")
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "public"),
+    [
+        ("portrestricted", "direct", ["203.0.113.10"]),
+        ("portrestricted", "direct", ["203.0.113.10=10.9.0.10"]),
+        ("symmetric", "relayed", ["203.0.113.10"]),
+        (
+            "symmetric",
+            "relayed",
+            ["203.0.113.10=10.9.0.10", "203.0.113.11=10.9.0.11"],
+        ),
+    ],
+)
+def test_rendezvousBehindNat(product, kind, path, public):
+    """
+    The rendezvous may be behind a 1:1 NAT when it is told its public address;
+    nobody ever hears of its private one.
+    """
+    running, sock = _start(
+        product,
+        kind,
+        kind,
+        rendezvousNat=True,
+        rendezvous=[f"--public={each}" for each in public],
+    )
+    assert running.url.startswith("punch://203.0.113.10:")
+    _carry(running, sock, path)
+    _assertCrossed(running.lab, path)
+    for letter in "ab":
+        nat = running.status(letter)["nat"]
+        host = running.hosts[letter].public[0]
+        assert [each.partition(":")[0] for each in nat["publicAddresses"]] == [host]
+    for router in running.lab.routers.values():
+        assert not any(host.startswith("10.") for host, _ in router.sent())
