@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from .session import Session
 
 _NONCE = 16
+#: The answerer's first check comes in vain: the dialler's NAT opens as the
+#: answer gets there, in theory together with the second check.  It has to come
+#: just after that.
+_AFTER_THE_ANSWER = 1.2
 
 
 class Exchange:
@@ -159,7 +163,9 @@ class Exchange:
         except ValueError as e:
             raise AuthenticationFailed(f"The peer's ICE credentials: {e}.") from e
         if self.context.rtt is not None and signed.rtt:
-            agent.setRtt((self.context.rtt + signed.rtt) / 2)
+            rtt = (self.context.rtt + signed.rtt) / 2
+            early = isinstance(signed, Offer)
+            agent.setRtt(rtt * _AFTER_THE_ANSWER if early else rtt)
         self.carrier.ice(agent.setRemoteCredentials, credentials)
         self._addRemote(theirCandidates(signed.candidates, observed))
         self._answered = True
