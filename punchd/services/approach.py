@@ -19,6 +19,7 @@ from twisted.internet.endpoints import (
     TCP6ClientEndpoint,
 )
 from twisted.internet.error import ConnectError, DNSLookupError
+from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import (
     IDelayedCall,
     IHandshakeListener,
@@ -249,7 +250,7 @@ class Approach:
 def _reason(error: BaseException) -> str:
     if isinstance(error, DNSLookupError):
         return "the name is not known"
-    if isinstance(error, TimeoutError):
+    if isinstance(error, (TimeoutError, ConnectTimeout)):
         return "no answer"
     if isinstance(error, ConnectError):
         text = type(error).__doc__ or ""

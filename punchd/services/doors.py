@@ -72,18 +72,18 @@ class Doors:
         """
         @return: fires when all is closed.
         """
-        streams, self._streams = self._streams, []
         self._datagrams.closeAll()
+        return self.closeStreams()
+
+    def closeStreams(self) -> Deferred[Any]:
+        """
+        Take no more connections; answer over UDP still.
+
+        @return: fires when no port is listened on any more.
+        """
+        streams, self._streams = self._streams, []
         self.places = []
         return DeferredList([maybeDeferred(each.stopListening) for each in streams])
-
-    def closeStreams(self) -> None:
-        """
-        Take no more connections.
-        """
-        streams, self._streams = self._streams, []
-        for each in streams:
-            each.stopListening()
 
     def _openPlace(self, place: Place) -> None:
         for attempt in range(ATTEMPTS):
@@ -95,7 +95,10 @@ class Doors:
                     continue
                 why = getattr(e.socketError, "strerror", None) or str(e.socketError)
                 if not place.optional:
-                    raise PortUnavailable(f"Cannot listen on {place}: {why}.") from e
+                    raise PortUnavailable(
+                        f"Cannot listen on {place}: {why}; choose where with "
+                        "--listen=ADDR:PORT."
+                    ) from e
                 self.log.info(
                     "not listening on {place}: {why}", place=str(place), why=why
                 )

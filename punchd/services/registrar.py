@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from twisted.internet.defer import Deferred, TimeoutError, succeed
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -88,11 +88,13 @@ class Registrar:
         A connection was lost.
         """
         self._connections.discard(connection)
+        presence, connection.presence = connection.presence, None
+        if presence is not None and presence.connection is connection:
+            self._departed(presence, connection)
         if not self._connections and self._whenIdle is not None:
             self._whenIdle()
-        presence, connection.presence = connection.presence, None
-        if presence is None or presence.connection is not connection:
-            return
+
+    def _departed(self, presence: Presence, connection: SignalingConnection) -> None:
         ended = self.directory.depart(presence, connection, self.clock.seconds())
         self.log.info("{peer} left", peer=presence.peer, event="left")
         self._scheduleExpiry()
@@ -111,11 +113,6 @@ class Registrar:
             connection.loseConnection()
         for refusal in list(self._refusals):
             refusal.cancel()
-        if self._expiry is not None:
-            self._expiry.cancel()
-            self._expiry = None
-        if not self._connections:
-            return succeed(None)
         stopping: Deferred[None] = Deferred()
         late = self.clock.callLater(seconds, self._abort)
 
@@ -123,9 +120,15 @@ class Registrar:
             self._whenIdle = None
             if late.active():
                 late.cancel()
+            if self._expiry is not None:
+                self._expiry.cancel()
+                self._expiry = None
             stopping.callback(None)
 
-        self._whenIdle = idle
+        if self._connections:
+            self._whenIdle = idle
+        else:
+            idle()
         return stopping
 
     def _abort(self) -> None:

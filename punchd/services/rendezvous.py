@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -200,7 +200,7 @@ class Rendezvous(Service):
         Say goodbye, and close everything.
         """
         super().stopService()
-        self._doors.closeStreams()
+        closing = [self._doors.closeStreams(), self.registrar.stop(CLOSING)]
 
         def closed(_: object) -> Deferred[Any]:
             if self.datagrams.driver is not None:
@@ -210,7 +210,7 @@ class Rendezvous(Service):
             self.url = None
             return self._doors.close()
 
-        stopping: Deferred[Any] = self.registrar.stop(CLOSING)
+        stopping: Deferred[Any] = DeferredList(closing)
         return stopping.addCallback(closed).addCallback(lambda _: None)
 
     # --- the beginning

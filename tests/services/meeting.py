@@ -17,6 +17,7 @@ from punchd.services.rendezvous import Rendezvous, Settings
 from punchd.signaling.url import RendezvousURL
 from punchd.testing.link import Link
 from punchd.testing.network import Network
+from punchd.testing.scenario import makeHost
 
 #: Keys are slow to make, and which ones they are matters to no test.
 IDENTITIES = [Identity.create() for _ in range(5)]
@@ -31,7 +32,12 @@ class Client:
     """
 
     def __init__(
-        self, meeting: Meeting, name: str, identity: Identity, url: RendezvousURL
+        self,
+        meeting: Meeting,
+        name: str,
+        identity: Identity,
+        url: RendezvousURL,
+        **options: Any,
     ) -> None:
         self.host = meeting.network.hosts[name]
         self.identity = identity
@@ -44,7 +50,7 @@ class Client:
             identity,
             onIncoming=self.incoming,
             **{
-                name: self._note(name)
+                name: options.pop(name, self._note(name))
                 for name in (
                     "onTrickle",
                     "onEnded",
@@ -56,6 +62,7 @@ class Client:
                     "onGaveUp",
                 )
             },
+            **options,
         )
         meeting.services.append(self.link)
 
@@ -97,13 +104,19 @@ class Meeting:
         self.host = self.network.addHost("rendezvous", "203.0.113.10", "203.0.113.11")
         self.credentials = ServerCredentials(IDENTITIES[0])
         self.services: list[Any] = []
-        self.rendezvous = self.startRendezvous(settings or Settings())
+        self.rendezvous = self.startRendezvous(settings)
 
-    def startRendezvous(self, settings: Settings) -> Rendezvous:
+    def startRendezvous(
+        self,
+        settings: Settings | None = None,
+        credentials: ServerCredentials | None = None,
+    ) -> Rendezvous:
         """
         @return: a rendezvous that listens.
         """
-        rendezvous = Rendezvous(self.host, self.credentials, settings)
+        rendezvous = Rendezvous(
+            self.host, credentials or self.credentials, settings or Settings()
+        )
         rendezvous.startService()
         self.services.append(rendezvous)
         return rendezvous
@@ -117,15 +130,26 @@ class Meeting:
         return self.rendezvous.url
 
     def addClient(
-        self, number: int, url: RendezvousURL | None = None, address: str = ""
+        self,
+        number: int,
+        url: RendezvousURL | None = None,
+        address: str = "",
+        kind: str = "",
+        **options: Any,
     ) -> Client:
         """
+        @param kind: the NAT that the client is behind, if it is.
+        @param options: arguments of the link.
+
         @return: a client on a host of its own, whose link was started.
         """
         count = len(self.network.hosts)
         name = f"client{number}.{count}"
-        self.network.addHost(name, address or f"198.51.100.{count}")
-        client = Client(self, name, IDENTITIES[number], url or self.url)
+        if kind:
+            makeHost(self.network, kind, name)
+        else:
+            self.network.addHost(name, address or f"198.51.100.{count}")
+        client = Client(self, name, IDENTITIES[number], url or self.url, **options)
         client.link.startService()
         return client
 
@@ -137,6 +161,22 @@ class Meeting:
         for client in clients:
             self.network.runUntil(client.link.whenRegistered())
         return clients
+
+    def attempts(self, client: Client, seconds: float) -> int:
+        """
+        @return: how often a client tries to connect in that time.
+        """
+        capture = self.network.capture(matches=lambda r: r.protocol == "tcp")
+        self.network.advance(seconds)
+        records = capture.stop()
+        return len({r.source for r in records if r.where == client.host.name})
+
+    def kill(self, service: Any, host: Any) -> None:
+        """
+        Have a program end without a word.
+        """
+        self.network.kill(host)
+        self.services.remove(service)
 
     def stop(self) -> None:
         """

@@ -5,7 +5,7 @@ simulated time.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -19,16 +19,6 @@ from punchd.testing.results import assertNoResult, failureResultOf, successResul
 from tests.services.meeting import IDENTITIES, Client, Meeting
 
 RTT = 0.05
-
-
-@pytest.fixture
-def meeting() -> Generator[Meeting, None, None]:
-    """
-    A rendezvous, stopped and clean in the end.
-    """
-    made = Meeting()
-    yield made
-    made.stop()
 
 
 def dialled(meeting: Meeting, dialler: Client, listener: Client, dialId: str) -> None:
@@ -104,7 +94,7 @@ def test_refusalsLookAlike(meeting: Meeting) -> None:
     assert carol.events[1:] == []
 
 
-def test_errorOfTheListener(meeting: Meeting, hygiene) -> None:  # type: ignore[no-untyped-def]
+def test_errorOfTheListener(meeting: Meeting, hygiene: Any) -> None:
     """
     An unexpected error of the listener is its own affair.
     """
@@ -180,8 +170,7 @@ def test_listenerLeaves(meeting: Meeting) -> None:
     bob.answer = Deferred()
     dialling = alice.link.dial(bob.peerId, "1", b"", [])
     meeting.network.advance(1)
-    meeting.network.kill(bob.host)
-    bob.link.running = 0
+    meeting.kill(bob.link, bob.host)
     meeting.network.advance(1)
     failureResultOf(dialling, PeerUnavailable)
 
