@@ -109,15 +109,21 @@ class Presence:
             self._classify()
 
     def _classify(self) -> None:
+        before, self.mapping = self.mapping, self._found() or self.mapping
+        if self.mapping != before:
+            self.log.info(
+                "Our NAT's mapping is {mapping}", mapping=self.mapping, event="mapping"
+            )
+
+    def _found(self) -> str | None:
         for family in (4, 6):
             mapped = {m for s, m in self._seen.items() if _family(s) == family}
             count = sum(_family(s) == family for s in self._seen)
             if count >= 2 and len(mapped) == 1:
-                self.mapping = "endpoint-independent"
-                return
+                return "endpoint-independent"
             if len(mapped) > 1:
-                self.mapping = "address-dependent"
-                return
+                return "address-dependent"
+        return None
 
     # --- IDatagramReceiver
 

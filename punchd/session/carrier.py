@@ -6,7 +6,7 @@ the rendezvous.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
@@ -54,6 +54,13 @@ class Listener(Protocol):
         The peer has one more address.
         """
 
+    def checkSeen(
+        self, what: Literal["arrived", "answered"], pair: CandidatePair
+    ) -> None:
+        """
+        A check of the peer arrived on a pair, or one of ours was answered.
+        """
+
     def checksFinished(self) -> None:
         """
         The agent has nothing left to check.
@@ -98,6 +105,7 @@ class Carrier:
         self._closed = False
         self._busy = False
         self._lastSent = 0.0
+        self._lastWay: tuple[Address, Address] | None = None
 
     # --- ICE
 
@@ -137,9 +145,11 @@ class Carrier:
             paths.call(self.paths.pairReported, event.pair)
         elif isinstance(event, CheckReceived):
             self.addRemote(event.pair.remote.address)
+            self.listener.checkSeen("arrived", event.pair)
             paths.call(self.paths.checkReceived, event.pair)
         elif isinstance(event, PairSucceeded):
             self.addRemote(event.pair.remote.address)
+            self.listener.checkSeen("answered", event.pair)
             paths.call(self.paths.pairSucceeded, event.pair)
         elif isinstance(event, PairDoubtful):
             # Whether it is lost is wanted sooner than consent would end.
@@ -188,6 +198,23 @@ class Carrier:
             self.paths.pairTried(self.agent.pairs)
 
     # --- QUIC
+
+    @property
+    def pairs(self) -> Sequence[CandidatePair]:
+        """
+        The pairs of the agent in use.
+        """
+        return () if self.agent is None else self.agent.pairs
+
+    def cameBy(self) -> CandidatePair | None:
+        """
+        @return: the pair that the last session datagrams came on, L{None} when it
+            was the rendezvous.
+        """
+        for pair in self.pairs:
+            if (pair.local.base, pair.remote.address) == self._lastWay:
+                return pair
+        return None
 
     def release(self) -> list[bytes]:
         """
@@ -239,6 +266,7 @@ class Carrier:
         """
         Session datagrams came through the rendezvous.
         """
+        self._lastWay = None
         for data in datagrams:
             self.quic.datagramReceived(data, _ZERO, _ZERO)
 
@@ -270,6 +298,7 @@ class Carrier:
                 session.append(item)
         if session:
             _, local, remote = session[-1]
+            self._lastWay = (local, remote)
             self.paths.received(local, remote, now)
             self.quic.call(
                 self.quicCore.datagramsReceived, [data for data, _, _ in session]

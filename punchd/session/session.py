@@ -5,10 +5,10 @@ A session with one peer: its public face, and the world of its machine.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from punchd.core import Address
@@ -23,6 +23,7 @@ from .carrier import Carrier
 from .context import Context, DialAnswer
 from .events import Event, StreamData
 from .exchange import Exchange
+from .journal import Journal
 from .life import Core
 from .machine import SessionMachine
 from .paths import Paths
@@ -51,8 +52,6 @@ class Session:
     @ivar verdicts: how attempts ended, the last ones.
     """
 
-    log = Logger()
-
     def __init__(
         self,
         context: Context,
@@ -75,6 +74,7 @@ class Session:
         self.secondsToFirstByte: float | None = None
         self.secondsToDirect: float | None = None
         self.readiness: Readiness[Session] = Readiness()
+        self.journal = Journal(context, self.name)
         self._begun = False
         self._zero = 0
         self._flight: list[bytes] = []
@@ -101,6 +101,7 @@ class Session:
         """
         Ask the peer for a session.
         """
+        self.journal.dialled()
         self.life.dial()
 
     def accept(
@@ -116,6 +117,7 @@ class Session:
         @return: the sealed answer, and the first datagrams for the peer.
         """
         answer, nonce = self.exchange.answer(offer, sealed, observed)
+        self.journal.accepted()
         self.streams.authenticate(dialOf(self, nonce))
         self.carrier.zeroReceived(flight)
         ours = self.carrier.release()
@@ -238,6 +240,7 @@ class Session:
 
         def answered(got: DialAnswer) -> None:
             nonce = self.exchange.takeAnswer(sealed, got.answer, got.observed)
+            self.journal.answered()
             self.streams.authenticate(dialOf(self, nonce))
             self.carrier.release()
             self._flight = list(got.flight)
@@ -254,6 +257,7 @@ class Session:
         mode = self.context.mode
         if mode != "relay" and kind != "direct" and not self.checks.running:
             started["checks"] = self.checks.start(again=self._begun)
+            self.journal.checking(self.carrier.pairs)
         elif mode == "relay":
             self.carrier.speculate()
         if mode != "direct" and kind is None and not self.relaying.running:
@@ -284,22 +288,13 @@ class Session:
         """
         Say so in the log.
         """
-        current = self.paths.current
-        if current is None:
-            self.log.info("No path to {peer} works", peer=self.name)
-        else:
-            self.log.info(
-                "{kind} path to {peer}: {strategy}, {remote[0]}:{remote[1]}",
-                kind=str(kind).capitalize(),
-                peer=self.name,
-                strategy=current.strategy,
-                remote=current.remote.address,
-            )
+        self.journal.carried(self.paths.current)
 
     def noteVerdict(self, verdict: Verdict) -> None:
         """
         Remember how an attempt ended.
         """
+        self.journal.verdict(verdict)
         self.verdicts.append(verdict)
         del self.verdicts[:-_VERDICTS]
 
@@ -327,11 +322,7 @@ class Session:
         self.carrier.close()
         self.pinging.stop()
         self.readiness.fail(reason)
-        self.log.info(
-            "Session with {peer} ended: {reason}",
-            peer=self.name,
-            reason=reason.getErrorMessage(),
-        )
+        self.journal.ended(reason.getErrorMessage())
         self.onClosed(self)
 
     # --- carrier.Listener
@@ -368,6 +359,14 @@ class Session:
         if self.context.relay is not None:
             self.context.relay.permit([remote[0]])
 
+    def checkSeen(
+        self, what: Literal["arrived", "answered"], pair: CandidatePair
+    ) -> None:
+        """
+        The peer reaches us on a pair, or we reach it.
+        """
+        self.journal.check(what, pair)
+
     def checksFinished(self) -> None:
         """
         The agent has nothing left to check.
@@ -378,8 +377,12 @@ class Session:
         """
         QUIC has an event.
         """
-        if self.secondsToFirstByte is None and isinstance(event, StreamData):
-            self.secondsToFirstByte = self._age()
+        if isinstance(event, StreamData):
+            if self.secondsToFirstByte is None:
+                self.secondsToFirstByte = self._age()
+            # The control streams are unidirectional ones (RFC 9000, section 2.1).
+            if not event.id & 2:
+                self.journal.heard(self.carrier.cameBy)
         self.streams.eventReceived(event)
 
     # --- streams
