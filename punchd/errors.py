@@ -8,8 +8,6 @@ L{RemoteError} says that the other side, or the network, let us down.
 
 from __future__ import annotations
 
-import inspect
-
 
 class PunchError(Exception):
     """
@@ -18,7 +16,7 @@ class PunchError(Exception):
 
     def __str__(self) -> str:
         text = super().__str__()
-        return text or inspect.cleandoc(self.__doc__ or type(self).__name__)
+        return text or " ".join((self.__doc__ or type(self).__name__).split())
 
 
 class LocalError(PunchError):
@@ -129,7 +127,7 @@ class RendezvousRefused(RemoteError):
 class CertificateRejected(RemoteError):
     """
     Nobody whom this machine trusts vouches for the rendezvous, and its URL
-    names no fingerprint.
+    names no fingerprint; expected --rendezvous=URL as the rendezvous printed it.
     """
 
 

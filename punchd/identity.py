@@ -162,7 +162,10 @@ def load(path: str) -> Identity:
         key = serialization.load_pem_private_key(data, None)
         certificate = x509.load_pem_x509_certificate(data)
     except (ValueError, TypeError) as e:
-        raise KeyFileError(f"{path}: not a punchd key file.") from e
+        raise KeyFileError(
+            f"{path}: not a punchd key file; expected the one that punchd wrote "
+            "there. Move this one away to begin with a new identity."
+        ) from e
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise KeyFileError(f"{path}: not an ECDSA key; expected one on P-256.")
     identity = Identity(key, certificate)

@@ -53,8 +53,9 @@ class PunchingSocket:
                     # A machine without IPv6 punches over IPv4 alone.
                     self.log.debug("No IPv6 punching socket: {error}", error=str(e))
                     continue
+                why = getattr(e.socketError, "strerror", None) or e.socketError
                 raise InvalidOption(
-                    f"--port={port}: the UDP port cannot be opened: {e.socketError}."
+                    f"--port={port}: the UDP port cannot be opened: {why}."
                 ) from e
             self._ports[family] = opened
             port = port or opened.getHost()[1]

@@ -104,7 +104,7 @@ def _host(text: str, option: str) -> str:
         return canonicalHost(text.strip("[]"))
     except ValueError:
         raise InvalidOption(
-            f"{option}: {text!r} is not an address; names are not taken here."
+            f"{option}: {text!r} is not an address; expected one in digits, no name."
         ) from None
 
 

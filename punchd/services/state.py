@@ -58,9 +58,12 @@ class StateFolder:
             _makePrivate(self.path)
             found = os.stat(self.path)
         except OSError as e:
-            raise _stateError(self.path, e) from e
+            error = _stateError(self.path, e)
+            raise StateError(f"The state folder cannot be used: {error}") from e
         if not stat.S_ISDIR(found.st_mode):
-            raise StateError(f"{self.path}: not a folder.")
+            raise StateError(
+                f"The state folder cannot be used: {self.path}: not a folder."
+            )
         mode = stat.S_IMODE(found.st_mode)
         if mode & 0o022:
             raise StateError(
@@ -68,7 +71,7 @@ class StateFolder:
                 f"expected 0700 (chmod 700 {self.path})."
             )
         if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
-            raise StateError(f"{self.path}: the folder cannot be written to.")
+            raise StateError(f"{self.path}: the state folder cannot be written to.")
 
     # --- files ---
 

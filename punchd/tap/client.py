@@ -10,7 +10,7 @@ from twisted.application.service import IService, MultiService
 from twisted.python import usage
 from twisted.python.failure import Failure
 
-from punchd.errors import PunchError
+from punchd.errors import PunchError, UnknownPeer
 from punchd.forward.publish import Forwarder, Publisher
 from punchd.forward.rules import (
     Allowance,
@@ -29,17 +29,18 @@ from punchd.services.control import ControlService
 from punchd.services.state import StateFolder
 from punchd.signaling.url import RendezvousURL
 
-from .exits import exitStatus, oneSentence
+from .exits import CommandOptions, exitStatus, oneSentence, say, stateOption
 
 PROGRAM = "punch-client"
 MODES = ("auto", "direct", "relay")
 
 
-class Options(usage.Options):
+class Options(CommandOptions):
     """
     What C{twistd punch-client} understands.
     """
 
+    program = PROGRAM
     synopsis = "[options]"
     longdesc = (
         "Register with a rendezvous, publish services to the peers that are"
@@ -67,13 +68,14 @@ class Options(usage.Options):
         The URL that the rendezvous printed: punch://HOST[:PORTS][#FINGERPRINT].
         Repeat it for more than one.
         """
-        self.urls.append(_said(lambda: RendezvousURL.parse(value)))
+        url = _said(lambda: RendezvousURL.parse(value), "--rendezvous: ")
+        self.urls.append(url)
 
     def opt_state(self, value: str) -> None:
         """
         The folder of the key, the petnames and the control socket.
         """
-        self["state"] = value
+        self["state"] = stateOption(value)
 
     def opt_publish(self, value: str) -> None:
         """
@@ -158,6 +160,9 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         checkPublications(publications)
         forwards = [parseForward(each, reactor) for each in options.forward]
         folder = StateFolder(options["state"])
+        rules: list[Allowance | Forward] = [*options.allow, *forwards]
+        for rule in rules:
+            _known(folder, rule)
         folder.lock()
         return Client(options, network, folder, publications, forwards)
 
@@ -217,18 +222,27 @@ class Client(MultiService):
         """
         The rendezvous is the wrong one, or somebody else took our place.
         """
-        import sys
-
-        print(f"{PROGRAM}: {failure.value}", file=sys.stderr)
+        say(f"{PROGRAM}: {failure.value}")
         exitStatus(1)
         self._reactor.stop()
 
 
-def _said(parse: Any) -> Any:
+def _said(parse: Any, prefix: str = "") -> Any:
     try:
         return parse()
     except PunchError as e:
-        raise usage.UsageError(str(e)) from e
+        raise usage.UsageError(f"{prefix}{e}") from e
+
+
+def _known(folder: StateFolder, rule: Allowance | Forward) -> None:
+    """
+    @raise UnknownPeer: the rule names nobody, and which rule that is.
+    """
+    try:
+        folder.resolve(rule.peer)
+    except UnknownPeer as e:
+        text = str(e)
+        raise UnknownPeer(f"{rule}: {text[0].lower()}{text[1:]}") from e
 
 
 def _number(
@@ -241,6 +255,6 @@ def _number(
         number = float("nan")
     if not least <= number <= most:
         raise usage.UsageError(
-            f"--{option}={value}: expected {kind} from {least:g} to {most:g}."
+            f"--{option}={value}: expected {kind} from {least:.0f} to {most:.0f}."
         )
     return number

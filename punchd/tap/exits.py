@@ -6,14 +6,63 @@ error, exit status 1, no traceback.
 from __future__ import annotations
 
 import atexit
+import getopt
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 from twisted.internet.error import CannotListenError
+from twisted.logger import Logger, LoggingFile
+from twisted.python import usage
 
 from punchd.errors import PunchError
+
+_log = Logger()
+
+
+class CommandOptions(usage.Options):
+    """
+    The options of a C{twistd} command.  Where Twisted answers a mistake with two
+    pages of help on standard output, a sentence is said.
+
+    @cvar program: the name of the command.
+    """
+
+    program = ""
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        @raise SystemExit: with one sentence, when something is wrong.
+        """
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as e:
+            text = str(e)
+            if isinstance(e.__context__, getopt.error):
+                text += f"; `twistd {self.program} --help` lists the options."
+            raise SystemExit(f"{self.program}: {text}") from e
+
+    def parseArgs(self, *arguments: str) -> None:
+        """
+        @raise usage.UsageError: there are any.
+        """
+        if arguments:
+            raise usage.UsageError(
+                f"expected options only, as --option=value, got {' '.join(arguments)}."
+            )
+
+
+def stateOption(value: str) -> str:
+    """
+    @return: what was given to C{--state}.
+
+    @raise usage.UsageError: it is empty, as C{--state=$UNSET} is; that must not
+        mean the user's own folder.
+    """
+    if not value:
+        raise usage.UsageError("--state=: expected a folder.")
+    return value
 
 
 @contextmanager
@@ -26,12 +75,22 @@ def oneSentence(program: str) -> Generator[None, None, None]:
     try:
         yield
     except PunchError as e:
-        raise SystemExit(f"{program}: {e}") from e
+        raise _exit(f"{program}: {e}") from e
     except CannotListenError as e:
         where = f"{e.interface or 'any address'}:{e.port}"
-        raise SystemExit(
+        raise _exit(
             f"{program}: {where} cannot be listened at: {e.socketError}."
         ) from e
+
+
+def say(sentence: str) -> None:
+    """
+    Say why the program ends: on standard error, and in the log once there is one.
+    """
+    if isinstance(sys.stderr, LoggingFile):
+        # From then on what is printed goes into the log, and nowhere else.
+        _log.error("{sentence}", sentence=sentence)
+    print(sentence, file=sys.__stderr__, flush=True)
 
 
 def exitStatus(status: int) -> None:
@@ -46,3 +105,10 @@ def exitStatus(status: int) -> None:
         os._exit(status)
 
     atexit.register(end)
+
+
+def _exit(sentence: str) -> SystemExit:
+    if isinstance(sys.stderr, LoggingFile):
+        say(sentence)
+        return SystemExit(1)
+    return SystemExit(sentence)

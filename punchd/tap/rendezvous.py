@@ -20,18 +20,19 @@ from punchd.services.places import DEFAULT_PLACES, Place, parsePlace, parsePubli
 from punchd.services.rendezvous import Rendezvous, Settings
 from punchd.services.state import StateFolder, defaultPath
 
-from .exits import oneSentence
+from .exits import CommandOptions, oneSentence, stateOption
 
 PROGRAM = "punch-rendezvous"
 
 _T = TypeVar("_T")
 
 
-class Options(usage.Options):
+class Options(CommandOptions):
     """
     What C{twistd punch-rendezvous} understands.
     """
 
+    program = PROGRAM
     synopsis = "[options]"
     longdesc = (
         "Introduce punchd clients to each other, tell them where they are seen,"
@@ -85,7 +86,7 @@ class Options(usage.Options):
         """
         The folder of the key and the URL.
         """
-        self["state"] = value
+        self["state"] = stateOption(value)
 
     def opt_certificate(self, value: str) -> None:
         """
