@@ -56,6 +56,7 @@ class Exchange:
         self.peerIncarnation: str | None = None
         self.dialId = session.dialId
         self.offering = False
+        self._restarts = 0
         self._answered = False
         self._sequence = 0
         self._told: set[Address] = set()
@@ -100,6 +101,8 @@ class Exchange:
         context, session = self.context, self.session
         controlling = session.role == "dialler"
         self.peerIncarnation = offer.incarnation
+        # An offer of ours that is on its way is void.
+        self._restarts += 1
         self.dialId = offer.dialId
         self._sequence = 0
         agent = makeAgent(context, controlling)
@@ -125,6 +128,7 @@ class Exchange:
             context, session.peerId, dialId, agent, resume=session.dialId
         )
         self.offering = True
+        self._restarts = restart = self._restarts + 1
 
         def answered(got: DialAnswer) -> None:
             answer = self._open(sealed, got.answer, dialId)
@@ -132,6 +136,8 @@ class Exchange:
                 if answer.incarnation != self.peerIncarnation:
                     session.peerRestarted()
                 raise PeerUnavailable("The peer knows nothing of this session.")
+            if self._restarts != restart:
+                raise PeerUnavailable("The peer asked for new paths itself.")
             self.dialId = dialId
             self._sequence = 0
             self.carrier.useAgent(agent)

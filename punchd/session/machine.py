@@ -201,7 +201,9 @@ def makeMachine() -> Callable[[Core], Life]:
     # Trying again:
     def tryAgainLater(life: Life, core: Core, held: Held, verdict: Verdict) -> None:
         core.do(life, lambda: core.world.noteVerdict(verdict))
-        if not held.attempts and "retry" not in held.calls:
+        # Without any path nothing is waited for: an attempt may never end.
+        mayTry = core.state == "recovering" or not held.attempts
+        if mayTry and "retry" not in held.calls:
             delays = RECOVERIES if core.state == "recovering" else RETRIES
             delay = delays[min(core.failures, len(delays) - 1)]
             core.failures += 1
