@@ -201,6 +201,7 @@ class Entrance(_Relay):
         factory = self.factory
         factory.unsettled[self._network] += 1
         factory.unsettledTotal += 1
+        factory.connections.add(self)
         self._waiting = factory.clock.callLater(FIRST_BOX, self._tooLate)
 
     def settled(self) -> float:
@@ -238,6 +239,7 @@ class Entrance(_Relay):
         """
         Pass on.
         """
+        self.factory.connections.discard(self)
         self.settled()
         super().connectionLost(reason)
 
@@ -267,6 +269,7 @@ class EntranceFactory(Factory):
 
     @ivar counters: who was sent away, by reason.
     @ivar unsettled: connections that have not said what they want, by network.
+    @ivar connections: those that are open, whatever they are for.
     """
 
     log = Logger()
@@ -289,6 +292,7 @@ class EntranceFactory(Factory):
         self.counters: Counter[str] = Counter()
         self.unsettled: Counter[str] = Counter()
         self.unsettledTotal = 0
+        self.connections: set[Entrance] = set()
         self._limit = PrefixLimit(RATE, BURST, totalRate=1000.0)
 
     def buildProtocol(  # type: ignore[override]
@@ -309,3 +313,11 @@ class EntranceFactory(Factory):
             self.counters["too many that say nothing"] += 1
             return None
         return Entrance(self, network)
+
+    def abortAll(self) -> None:
+        """
+        End all connections.
+        """
+        for each in list(self.connections):
+            transport: Any = each.transport
+            transport.abortConnection()

@@ -208,6 +208,7 @@ class Rendezvous(Service):
             if self._relayPorts is not None:
                 self._relayPorts.closeAll()
             self.url = None
+            self._entrance.abortAll()
             return self._doors.close()
 
         stopping: Deferred[Any] = DeferredList(closing)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import connectionDone
+from twisted.protocols import amp
 from twisted.python.failure import Failure
 
-from punchd.errors import PeerUnavailable, RendezvousRefused
+from punchd.errors import RendezvousRefused
 from punchd.signaling import commands
 from punchd.signaling.boxes import FIRST_BOX, BoundedAMP
 from punchd.signaling.directory import Presence
@@ -99,7 +100,7 @@ class SignalingConnection(BoundedAMP):
     def _registered(self) -> Presence:
         if self.presence is None:
             self.refuse("a command before registration")
-            raise PeerUnavailable()
+            raise amp.RemoteAmpError(b"UNREGISTERED", "Register first.")
         return self.presence
 
     def dial(
@@ -116,10 +117,8 @@ class SignalingConnection(BoundedAMP):
         """
         @see: L{commands.Trickle}.
         """
-        presence = self.presence
-        if presence is None:
-            self.refuse("a command before registration")
-        elif self._limit.allows("", self._clock.seconds()):
+        presence = self._registered()
+        if self._limit.allows("", self._clock.seconds()):
             self.registrar.trickle(presence, dialId, update, datagrams)
         return {}
 
@@ -127,10 +126,7 @@ class SignalingConnection(BoundedAMP):
         """
         @see: L{commands.Bye}.
         """
-        if self.presence is None:
-            self.refuse("a command before registration")
-        else:
-            self.registrar.bye(self.presence, dialId, reason)
+        self.registrar.bye(self._registered(), dialId, reason)
         return {}
 
     def renew(self) -> dict[str, Any]:

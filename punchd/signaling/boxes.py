@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.error import ConnectionLost
+from twisted.internet.error import ConnectionClosed, ConnectionLost
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
@@ -260,6 +260,14 @@ class BoundedAMP(amp.AMP):
         except (LookupError, amp.AmpError):
             # An answer to what nobody asked, or no command and no answer.
             self.refuse("a box that fits nothing")
+
+    def unhandledError(self, failure: Failure) -> None:
+        """
+        A command failed that wants no answer, or an answer cannot be sent.
+        """
+        if failure.check(amp.RemoteAmpError, ConnectionClosed) is None:
+            self.log.failure("a command without an answer", failure)
+        self.refuse("a command that failed and has no answer")
 
     def dispatchCommand(self, box: Any) -> Deferred[Any]:
         """

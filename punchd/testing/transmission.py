@@ -281,6 +281,8 @@ class Transmission:
         if self.state in ("syn-sent", "syn-received") and number > self._una:
             self.state = "established"
             self.established()
+            if self.state == "closed":  # by who accepted it
+                return
         if number > self._una:
             sent, again = self._sent[0], False
             while self._sent and self._sent[0].end <= number:

@@ -8,13 +8,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
+from zope.interface import implementer
 
-from punchd.core import Address
+from punchd.core import Address, Datagram
 from punchd.identity import Identity
+from punchd.interfaces import IDatagramReceiver
+from punchd.net.driver import Driver
 from punchd.net.tls import ServerCredentials
 from punchd.services.link import RendezvousLink
 from punchd.services.rendezvous import Rendezvous, Settings
 from punchd.signaling.url import RendezvousURL
+from punchd.testing.host import Host
 from punchd.testing.link import Link
 from punchd.testing.network import Network
 from punchd.testing.scenario import makeHost
@@ -92,6 +96,45 @@ class Client:
         if isinstance(self.answer, Exception):
             raise self.answer
         return succeed(self.answer)
+
+
+@implementer(IDatagramReceiver)
+class Socket:
+    """
+    A UDP socket that keeps what comes.
+
+    @ivar received: (data, local, remote), oldest first.
+    """
+
+    def __init__(self, host: Host, port: int = 0) -> None:
+        self.received: list[tuple[bytes, Address, Address]] = []
+        self.host = host
+        self.port = host.listenDatagram(self, 4, "", port)
+
+    def datagramReceived(self, data: bytes, local: Address, remote: Address) -> None:
+        """
+        Keep it.
+        """
+        self.received.append((data, local, remote))
+
+    def send(self, data: bytes, remote: Address) -> None:
+        """
+        Send it.
+        """
+        self.port.send(Datagram(data, None, remote))
+
+    def drive(self, core: Any) -> list[Any]:
+        """
+        Have a core use this socket.
+
+        @return: its events, as they come.
+        """
+        events: list[Any] = []
+        driver = Driver(core, self.port.sendMany, events.append, self.host.reactor)
+        self.datagramReceived = driver.datagramReceived  # type: ignore[method-assign]
+        self.driver = driver
+        driver.wake()
+        return events
 
 
 class Meeting:

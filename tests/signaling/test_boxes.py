@@ -262,6 +262,17 @@ def test_badArguments(arguments: dict[str, bytes]) -> None:
     connection.lose()
 
 
+def test_badArgumentsWithoutAQuestion() -> None:
+    """
+    The same for a box that wants no answer.
+    """
+    connection = Connection()
+    connection.amp.dataReceived(amp.Box(_command=b"Echo").serialize())
+    assert connection.boxes() == []
+    assert connection.dropped
+    connection.lose()
+
+
 def test_declaredError() -> None:
     """
     An error that the command declares is told, with its sentence.
