@@ -37,6 +37,7 @@ class Gathering:
         self.relayed: Address | None = None
         self._server = ""
         self._subscribers: list[Callable[[Candidate], None]] = []
+        self._mourners: list[Callable[[Candidate], None]] = []
 
     def candidates(self) -> list[Candidate]:
         """
@@ -69,17 +70,28 @@ class Gathering:
     def _relayed(self, relayed: Address) -> Candidate:
         return relayedCandidate(relayed, server=self._server, mapped=self.mapped.get(4))
 
-    def subscribe(self, subscriber: Callable[[Candidate], None]) -> None:
+    def subscribe(
+        self,
+        learned: Callable[[Candidate], None],
+        lost: Callable[[Candidate], None],
+    ) -> None:
         """
-        Call C{subscriber} with each candidate that comes up from now on.
+        From now on call C{learned} with each candidate that comes up, and
+        C{lost} with each that is of no use any more.
         """
-        self._subscribers.append(subscriber)
+        self._subscribers.append(learned)
+        self._mourners.append(lost)
 
-    def unsubscribe(self, subscriber: Callable[[Candidate], None]) -> None:
+    def unsubscribe(
+        self,
+        learned: Callable[[Candidate], None],
+        lost: Callable[[Candidate], None],
+    ) -> None:
         """
-        Do not call it any more.
+        Do not call them any more.
         """
-        self._subscribers.remove(subscriber)
+        self._subscribers.remove(learned)
+        self._mourners.remove(lost)
 
     def mappedLearned(self, mapped: Address) -> None:
         """
@@ -99,7 +111,10 @@ class Gathering:
         """
         if relayed == self.relayed:
             return
-        self.relayed = relayed
+        before, self.relayed = self.relayed, relayed
+        if before is not None:
+            for mourner in list(self._mourners):
+                mourner(self._relayed(before))
         if relayed is not None:
             self._tell(self._relayed(relayed))
 

@@ -70,7 +70,8 @@ class Relay:
         self._entropy = entropy
         self._driver: Driver | None = None
         self._client: Client | None = None
-        self._permitted: set[str] = set()
+        self._permitted: dict[object, set[str]] = {}
+        self._wanted: set[str] = set()
         self._waiting: list[Deferred[Address]] = []
         self.rtt: float | None = None
 
@@ -110,20 +111,52 @@ class Relay:
     def _forgetWaiter(self, waiting: Deferred[Address]) -> None:
         self._waiting.remove(waiting)
 
-    def permit(self, hosts: Iterable[str]) -> None:
+    @property
+    def wanted(self) -> bool:
+        """
+        Whether anybody uses it.
+        """
+        return bool(self._permitted)
+
+    def check(self) -> None:
+        """
+        Find out whether the allocation still lives, and get one if there is
+        none.
+        """
+        if self.relayed is None:
+            self.whenAllocated().addErrback(lambda _: None)
+        elif self._client is not None and self._driver is not None:
+            self._driver.call(self._client.refresh)
+
+    def permit(self, user: object, hosts: Iterable[str]) -> None:
         """
         Let packets from these hosts in (RFC 8656, section 9), now and after
-        each new allocation.
+        each new allocation, until L{forget}.
+
+        @param user: whose peer they belong to.
         """
         # No relay serves private networks; asking would only cost packets.
         wanted = {host for host in hosts if not isForbiddenPeer(host)}
-        if not wanted <= self._permitted:
-            self._permitted |= wanted
+        known = self._permitted.setdefault(user, set())
+        if not wanted <= known:
+            known |= wanted
+            self._wanted |= wanted
             self._permit()
 
+    def forget(self, user: object) -> None:
+        """
+        C{user} is no more: what only it wanted is not refreshed any longer.
+        """
+        self._permitted.pop(user, None)
+        before, self._wanted = self._wanted, set().union(*self._permitted.values())
+        gone = before - self._wanted
+        if gone and self._client is not None and self._driver is not None:
+            self._client.forget(sorted(gone))
+            self._driver.wake()
+
     def _permit(self) -> None:
-        if self._client is not None and self._driver is not None and self._permitted:
-            self._driver.call(self._client.permit, sorted(self._permitted))
+        if self._client is not None and self._driver is not None and self._wanted:
+            self._driver.call(self._client.permit, sorted(self._wanted))
 
     def datagramReceived(self, data: bytes, local: Address, remote: Address) -> None:
         """
@@ -137,8 +170,9 @@ class Relay:
         if client is None or driver is None:
             return
         now = driver.now()
+        wanted = self._wanted
         for datagram in datagrams:
-            if datagram.remote[0] not in self._permitted:
+            if datagram.remote[0] not in wanted:
                 continue
             client.send(datagram.data, datagram.remote, now)
         driver.wake()
@@ -170,6 +204,8 @@ class Relay:
             self.log.info("The relay allocation was lost: {why}", why=event.reason)
             self._forget()
             self.onChanged()
+            if self._permitted:
+                self.whenAllocated().addErrback(lambda _: None)
         elif isinstance(event, PermissionFailed):
             self.log.debug(
                 "The relay does not let {host} in ({code})",
@@ -193,6 +229,8 @@ class Relay:
         if self._client is not None and self._driver is not None:
             self._driver.call(self._client.release)
         self._forget()
+        self._permitted.clear()
+        self._wanted.clear()
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:
             waiter.errback(RelayRefused("The client stops."))

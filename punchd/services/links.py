@@ -151,6 +151,13 @@ class Links(MultiService):
         if link is not None and link.registered:
             link.bye(dialId, reason)
 
+    def renew(self) -> Deferred[Registration]:
+        """
+        Ask for relay credentials.
+        """
+        link = self._first() or self._links[0]
+        return link.renew()
+
     def _remember(self, dialId: str, link: RendezvousLink) -> None:
         self._dials[dialId] = link
         while len(self._dials) > 4096:

@@ -5,7 +5,9 @@ from, and lends a relay.
 
 from __future__ import annotations
 
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from punchd.core import Address
@@ -17,6 +19,9 @@ from punchd.signaling.observation import MappedAddress, Observed
 from punchd.stun.message import isMessage
 
 from .registration import Registration
+
+#: Relay credentials are renewed when so much of their time has passed.
+_EARLY = 0.8
 
 _BINDING = (b"\x00\x01", b"\x01\x01", b"\x01\x11")
 
@@ -40,6 +45,7 @@ class Presence:
         self._servers: set[Address] = set()
         self._seen: dict[Address, Address] = {}
         self._relay: Relay | None = None
+        self._renewing: IDelayedCall | None = None
 
     def registered(self, registration: Registration) -> None:
         """
@@ -93,6 +99,25 @@ class Presence:
             registration.relayNonce,
         )
         context.relay = self._relay
+        if self._relay.wanted:
+            # A rendezvous that was started anew knows nothing of it.
+            self._relay.check()
+        if registration.relayExpires:
+            self._renewing = context.clock.callLater(
+                _EARLY * registration.relayExpires, self._renew
+            )
+
+    def _renew(self) -> None:
+        """
+        Get credentials for the relay while the old ones are still good.
+        """
+        self._renewing = None
+
+        def failed(failure: Failure) -> None:
+            # One that is lost comes back with new credentials.
+            self.log.info("{reason}", reason=failure.getErrorMessage())
+
+        self.context.link.renew().addCallbacks(self._useRelay, failed)
 
     def _relayChanged(self) -> None:
         if self._relay is not None:
@@ -138,6 +163,9 @@ class Presence:
             self._relay.datagramReceived(data, local, remote)
 
     def _forget(self) -> None:
+        if self._renewing is not None:
+            self._renewing.cancel()
+            self._renewing = None
         for driver in self._drivers:
             driver.stop()
         self._drivers = []

@@ -188,8 +188,12 @@ class Restart:
         """
         Send an offer that resumes the session.
         """
-        began = self._context.clock.seconds()
+        context = self._context
+        began = context.clock.seconds()
         self.running = True
+        if context.relay is not None and context.mode != "direct":
+            # The offer had better not name an address that is lost.
+            context.relay.check()
         offered = self._exchange.offerAgain()
 
         def took(_: object) -> Verdict:

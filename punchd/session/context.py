@@ -65,6 +65,11 @@ class Link(Protocol):
         The dial is over.
         """
 
+    def renew(self) -> Deferred[Any]:
+        """
+        Ask for relay credentials; fires with a registration that has them.
+        """
+
 
 @dataclass
 class Context:

@@ -60,6 +60,16 @@ class Exchange:
         self._answered = False
         self._sequence = 0
         self._told: set[Address] = set()
+        context.gathering.subscribe(self.localLearned, self.localLost)
+
+    def stop(self) -> None:
+        """
+        There is nothing more to say.
+        """
+        context = self.context
+        context.gathering.unsubscribe(self.localLearned, self.localLost)
+        if context.relay is not None:
+            context.relay.forget(self)
 
     # --- offers and answers
 
@@ -183,15 +193,23 @@ class Exchange:
         agent = self.carrier.agent
         if agent is None:
             return
-        relay = self.context.relay
-        if relay is not None and candidates:
-            relay.permit({candidate.address[0] for candidate in candidates})
+        self._permit({candidate.address[0] for candidate in candidates})
         for candidate in candidates:
             self.carrier.addRemote(candidate.address)
             self.carrier.ice(agent.addRemoteCandidate, candidate)
         # What is trickled later begins a round of its own.
         self.carrier.ice(agent.endOfCandidates)
         self.carrier.speculate()
+
+    def _permit(self, hosts: set[str]) -> None:
+        if self.context.relay is not None:
+            self.context.relay.permit(self, hosts)
+
+    def remoteLearned(self, remote: Address) -> None:
+        """
+        The peer came from one more address: let it in at the relay too.
+        """
+        self._permit({remote[0]})
 
     def _tell(self) -> None:
         """
@@ -233,6 +251,14 @@ class Exchange:
         )
         self._sequence += 1
         self.context.link.trickle(self.dialId, update, [])
+
+    def localLost(self, candidate: Candidate) -> None:
+        """
+        An address of ours is gone.
+        """
+        agent = self.carrier.agent
+        if agent is not None:
+            self.carrier.ice(agent.removeLocalCandidate, candidate)
 
     def updated(self, sealed: bytes) -> None:
         """

@@ -93,7 +93,6 @@ class Session:
         self.core = Core(self, context.clock, context.patience, context.linger)
         self.life = SessionMachine(self.core)
         self.streams = makeStreams(self, quic)
-        context.gathering.subscribe(self.exchange.localLearned)
 
     # --- the face
 
@@ -311,7 +310,7 @@ class Session:
         Give everything back.
         """
         self.reason = reason
-        self.context.gathering.unsubscribe(self.exchange.localLearned)
+        self.exchange.stop()
         self.context.link.bye(self.dialId, reason.getErrorMessage())
         self.streams.lose(reason)
         # What streams tell their protocols is put off: there is no later.
@@ -356,8 +355,7 @@ class Session:
         """
         The peer came from one more address: let it in at the relay too.
         """
-        if self.context.relay is not None:
-            self.context.relay.permit([remote[0]])
+        self.exchange.remoteLearned(remote)
 
     def checkSeen(
         self, what: Literal["arrived", "answered"], pair: CandidatePair
