@@ -29,14 +29,14 @@ TWISTD = [
 PUNCHD = [
     sys.executable,
     "-c",
-    "import sys; sys.argv[0] = 'punchd'; from punchd.cli import main; main()",
+    "import sys; sys.argv[0] = 'punchd'; from punchd.cli import main; sys.exit(main())",
 ]
 
 #: Seconds in which a program has to be ready; three of them start at once on
 #: what may be a busy machine.
 START = 30.0
 
-_URL = re.compile(r"punch://\S+")
+_URL = re.compile(r"punch://[^\s\"]+")
 
 
 class Product:
@@ -50,8 +50,14 @@ class Product:
     @ivar processes: what runs, by C{"rendezvous"}, C{"a"} and C{"b"}.
     """
 
-    def __init__(self, lab: Lab, folder: Path) -> None:
+    def __init__(self, lab: Lab, folder: Path, logger: str | None = None) -> None:
+        """
+        @param logger: the name of an observer factory, for C{twistd --logger}.
+        """
         self.lab = lab
+        self._twistd = [*TWISTD, "-n", "--pidfile="]
+        if logger is not None:
+            self._twistd.append(f"--logger={logger}")
         self.folder = folder
         self.hosts: dict[str, Namespace] = {
             "rendezvous": lab.spaces["rendezvous"],
@@ -81,7 +87,7 @@ class Product:
     def _start(self, name: str, command: str, *options: str) -> None:
         self.options[name] = options
         self.processes[name] = self.hosts[name].popen(
-            [*TWISTD, "-n", "--pidfile=", command, *options],
+            [*self._twistd, command, *options],
             log=self.log(name),
             cwd=self.folder,
         )
