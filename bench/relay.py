@@ -1,0 +1,216 @@
+"""
+Packets relayed a CPU-second by our rendezvous, beside coturn under the same load.
+
+    python -m bench.relay [ROUNDS] [LOAD ...]
+
+The load is C{turnutils_uclient} on loopback.  C{peer}: clients send messages over
+channels to C{turnutils_peer}, which sends them back, so that each is relayed
+twice; C{pairs}: clients send to each other's relayed addresses, so that each is
+relayed once by its sender's allocation and once by its receiver's.  CPU time is
+that of the whole server process from before the load to after it, allocations
+and all.  The servers take turns; the first round warms up.
+
+Ours runs the parts of the rendezvous that relay, with a static user: its program
+serves registered clients only.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+from punchd.core import Address
+from punchd.net.kernel import KernelNetwork
+from punchd.turn.server import Server
+from punchd.turn.table import Limits
+
+from .products import cpuSeconds
+
+HOST = "127.0.0.1"
+PEER = "127.0.0.3"
+PEER_PORT = 3480
+SIZE = 1000
+CLIENTS = 10
+MESSAGES = 4000
+#: Milliseconds between two messages of one client.
+INTERVAL = 1
+ROUNDS = 4
+LOADS = ("peer", "pairs")
+USER, PASSWORD, REALM = "user", "password", "bench"
+SERVERS = ("ours", "coturn")
+
+_COUNTS = re.compile(r"tot_send_msgs=(\d+), tot_recv_msgs=(\d+)")
+
+
+class Everyone:
+    """
+    Admission of all who know the password.
+    """
+
+    def mayAllocate(self, username: str, remote: Address) -> bool:
+        return True
+
+    def mayRelay(self, username: str, peerHost: str) -> bool:
+        return True
+
+
+def serve(port: int) -> None:
+    """
+    Relay until the process is ended.
+    """
+    from twisted.internet import reactor as anyReactor
+
+    from punchd.net.clock import makeMonotonic
+    from punchd.net.driver import Driver
+    from punchd.services.datagrams import Datagrams
+    from punchd.services.relayports import RelayPorts
+    from punchd.services.rendezvous import _Forwarder
+    from punchd.signaling.observation import Observer
+
+    reactor: Any = makeMonotonic(anyReactor)
+    network = KernelNetwork(reactor)
+    observer = Observer(lambda handle: None, bytes(32), lambda *seen: None)
+    datagrams = Datagrams(reactor, observer)
+    forwarder = _Forwarder()
+    ports = RelayPorts(network, forwarder, {4: HOST}, 49152, 65535)
+    relay = Server(
+        realm=REALM,
+        secret=None,
+        users={USER: PASSWORD.encode()},
+        ports=ports,
+        admission=Everyone(),
+        entropy=network.entropy,
+        wallTime=network.wallClock,
+        limits=Limits(perUser=256),
+        forbidden=lambda host: False,
+    )
+    forwarder.driver = Driver(relay, datagrams.send, lambda event: None, reactor)
+    datagrams.setRelay(relay, forwarder.driver, ports.ports)
+    datagrams.add(network.listenDatagram(datagrams, 4, HOST, port))
+    reactor.run()
+
+
+@contextmanager
+def server(kind: str, port: int) -> Iterator[int]:
+    """
+    @return: the pid of a running server.
+    """
+    if kind == "ours":
+        command = [sys.executable, "-m", "bench.relay", "serve", str(port)]
+        folder = os.getcwd()
+    else:
+        command = [
+            *("turnserver", "-n", "--no-cli", "--no-tls", "--no-dtls"),
+            *("--lt-cred-mech", "-u", f"{USER}:{PASSWORD}", "-r", REALM),
+            *("--listening-ip", HOST, "--relay-ip", HOST, "-p", str(port)),
+            *("--allow-loopback-peers", "--log-file", "stdout"),
+        ]
+        folder = tempfile.mkdtemp(prefix="punchd-coturn-")
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        listening(port)
+        yield process.pid
+    finally:
+        process.terminate()
+        process.wait(20)
+        if kind != "ours":
+            shutil.rmtree(folder)
+
+
+def listening(port: int) -> None:
+    """
+    Wait until a Binding request is answered.
+    """
+    request = bytes.fromhex("000100002112a442") + os.urandom(12)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(0.2)
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            sock.sendto(request, (HOST, port))
+            with suppress(OSError):
+                sock.recv(2000)
+                return
+    raise SystemExit("a server does not answer")
+
+
+def load(kind: str, pid: int, port: int) -> tuple[float, float]:
+    """
+    @return: packets relayed a CPU-second, and the share of messages lost.
+    """
+    words = ["turnutils_uclient", "-c", "-u", USER, "-w", PASSWORD, "-p", str(port)]
+    words += ["-l", str(SIZE), "-m", str(CLIENTS), "-n", str(MESSAGES)]
+    words += ["-z", str(INTERVAL)]
+    words += ["-y"] if kind == "pairs" else ["-e", PEER, "-r", str(PEER_PORT)]
+    before = cpuSeconds(pid)
+    said = subprocess.run(
+        [*words, HOST], capture_output=True, text=True, timeout=120
+    ).stdout
+    used = cpuSeconds(pid) - before
+    counts = _COUNTS.findall(said)
+    if not counts:
+        raise SystemExit(said[-2000:])
+    sent, received = map(int, counts[-1])
+    return 2 * received / used, 1 - received / sent
+
+
+def measure(kind: str, rounds: int) -> None:
+    """
+    Print a line for each server.
+    """
+    rates: dict[str, list[float]] = {each: [] for each in SERVERS}
+    lost: dict[str, list[float]] = {each: [] for each in SERVERS}
+    with ExitStack() as stack:
+        if kind == "peer":
+            peer = subprocess.Popen(
+                ["turnutils_peer", "-L", PEER, "-p", str(PEER_PORT)],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            stack.callback(peer.wait, 10)
+            stack.callback(peer.terminate)
+        started = {
+            each: (stack.enter_context(server(each, port)), port)
+            for each, port in zip(SERVERS, (3578, 3678), strict=True)
+        }
+        for _ in range(rounds):
+            for each, (pid, port) in started.items():
+                rate, share = load(kind, pid, port)
+                rates[each].append(rate)
+                lost[each].append(share)
+    medians = {e: statistics.median(r[1:] or r) for e, r in rates.items()}
+    for each, rate in medians.items():
+        ratio = rate / medians["coturn"]
+        print(
+            f"{kind:6} {each:7} {rate:>9,.0f} packets/CPU-s {ratio:6.2f} x coturn"
+            f"   {100 * statistics.median(lost[each]):.1f} % of messages lost",
+            flush=True,
+        )
+
+
+def main() -> None:
+    """
+    Measure each load.
+    """
+    words = sys.argv[1:]
+    if words[:1] == ["serve"]:
+        serve(int(words[1]))
+        return
+    rounds = int(words.pop(0)) if words else ROUNDS
+    for kind in words or LOADS:
+        measure(kind, rounds)
+
+
+if __name__ == "__main__":
+    main()
