@@ -21,7 +21,7 @@ from punchd.signaling.url import RendezvousURL
 from punchd.testing.host import Host
 from punchd.testing.link import Link
 from punchd.testing.network import Network
-from punchd.testing.scenario import makeHost
+from punchd.testing.scenario import Scenario, makeHost
 
 #: Keys are slow to make, and which ones they are matters to no test.
 IDENTITIES = [Identity.create() for _ in range(5)]
@@ -142,11 +142,26 @@ class Meeting:
     A rendezvous host with two public addresses, and hosts for clients.
     """
 
-    def __init__(self, settings: Settings | None = None, seed: int = 1) -> None:
-        self.network = Network(seed, Link(0.025))
-        self.host = self.network.addHost("rendezvous", "203.0.113.10", "203.0.113.11")
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        seed: int = 1,
+        scenario: Scenario | None = None,
+    ) -> None:
+        """
+        @param scenario: where to take the rendezvous host from.
+        """
+        if scenario is None:
+            self.network = Network(seed, Link(0.025))
+            self.host = self.network.addHost(
+                "rendezvous", "203.0.113.10", "203.0.113.11"
+            )
+        else:
+            self.network = scenario.network
+            self.host = scenario.rendezvous
         self.credentials = ServerCredentials(IDENTITIES[0])
         self.services: list[Any] = []
+        self.drivers: list[Driver] = []
         self.rendezvous = self.startRendezvous(settings)
 
     def startRendezvous(
@@ -225,6 +240,8 @@ class Meeting:
         """
         Stop everything, and see that nothing is left.
         """
+        for driver in self.drivers:
+            driver.stop()
         for service in reversed(self.services):
             if service.running:
                 self.network.runUntil(service.stopService())
