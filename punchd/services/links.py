@@ -92,6 +92,7 @@ class Links(MultiService):
             onTrickle=lambda *args: owner.peers.trickled(*args),
             onEnded=lambda *args: owner.peers.byeReceived(*args),
             onPeerGone=lambda peer: owner.peers.peerGone(peer),
+            onPeerReturned=lambda peer: owner.peers.peerReturned(peer),
             onGaveUp=owner.gaveUp,
             onRegistered=owner.registered,
         )

@@ -251,6 +251,14 @@ class Peers:
         if session is not None:
             session.life.peerGone()
 
+    def peerReturned(self, peer: str) -> None:
+        """
+        The rendezvous sees the peer again, as the same process.
+        """
+        session = self.sessions.get(peer)
+        if session is not None:
+            session.life.peerReturned()
+
     def networkChanged(self) -> None:
         """
         Our addresses changed, or the machine slept.

@@ -166,6 +166,14 @@ class Carrier:
             # Both sides choose by proof; nomination is for other ICE agents.
             pass
 
+    def suspect(self) -> None:
+        """
+        Check all pairs that work, and lose those that do not answer.
+        """
+        if self.agent is not None:
+            for pair in self.agent.validPairs:
+                self.ice(self.agent.probe, pair)
+
     # --- paths
 
     def _pathHappened(self, event: object) -> None:

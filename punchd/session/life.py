@@ -46,6 +46,11 @@ class World(Protocol):
         @return: seconds until this is wanted again.
         """
 
+    def suspectPaths(self) -> None:
+        """
+        Find out at once which paths still work.
+        """
+
     def carried(self, kind: str | None) -> None:
         """
         The session is now carried C{"direct"}ly, C{"relayed"}, or not at all.
@@ -145,6 +150,11 @@ class Life(Protocol):
     def peerGone(self) -> None:
         """
         The rendezvous saw the peer's connection close.
+        """
+
+    def peerReturned(self) -> None:
+        """
+        The rendezvous sees the peer again, and it is the same program.
         """
 
     def peerClosed(self, reason: Failure) -> None:

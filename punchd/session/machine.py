@@ -34,6 +34,7 @@ from .life import Core, Held, Life
 HEAD_START = 0.25
 #: How long a peer may be without a path once the rendezvous saw it leave.
 GONE_PATIENCE = 30.0
+_GONE = "The peer left the rendezvous, and no path to it works any more."
 #: How long a goodbye may take.
 GOODBYE = 0.5
 #: Seconds before a direct path is tried again, by the number of failures.
@@ -72,9 +73,11 @@ def makeMachine() -> Callable[[Core], Life]:
 
     def carry(life: Life, core: Core, kind: str) -> Held:
         held = core.fresh(keepAttempts=True)
+        if core.state != "direct":
+            # A path was proven just now; what a lost one leaves was before.
+            core.peerIsGone = False
         core.state = kind
         core.failures = 0
-        core.peerIsGone = False
 
         def begin() -> None:
             core.world.carried(kind)
@@ -166,7 +169,7 @@ def makeMachine() -> Callable[[Core], Life]:
         state.upon(Life.peerClosed).to(Closed)(endedHolding)
 
     def exhausted(life: Life, core: Core, held: Held) -> None:
-        over(core, Failure(PathsExhausted()))
+        over(core, Failure(PathsExhausted(*[_GONE] * core.peerIsGone)))
 
     for state in (Checking, Recovering):
         state.upon(Life.patienceElapsed).to(Closed)(exhausted)
@@ -222,6 +225,7 @@ def makeMachine() -> Callable[[Core], Life]:
 
     def attemptNow(life: Life, core: Core, held: Held) -> None:
         core.failures = 0
+        core.do(life, core.world.suspectPaths)
         core.later("retry", 0.0, life.retryElapsed)
 
     for state in (Checking, Relayed, Recovering):
@@ -248,6 +252,7 @@ def makeMachine() -> Callable[[Core], Life]:
 
     def peerWent(life: Life, core: Core, held: Held) -> None:
         core.peerIsGone = True
+        core.do(life, core.world.suspectPaths)
 
     def peerWentToo(life: Life, core: Core, held: Held) -> None:
         core.peerIsGone = True
@@ -256,6 +261,18 @@ def makeMachine() -> Callable[[Core], Life]:
     for state in (Signaling, Checking, Relayed, Direct):
         state.upon(Life.peerGone).loop()(peerWent)
     Recovering.upon(Life.peerGone).loop()(peerWentToo)
+
+    def peerCame(life: Life, core: Core, held: Held) -> None:
+        core.peerIsGone = False
+
+    def peerCameToo(life: Life, core: Core, held: Held) -> None:
+        core.peerIsGone = False
+        core.later("patience", core.patience, life.patienceElapsed)
+        attemptNow(life, core, held)
+
+    for state in (Signaling, Checking, Relayed, Direct):
+        state.upon(Life.peerReturned).loop()(peerCame)
+    Recovering.upon(Life.peerReturned).loop()(peerCameToo)
 
     # Ending for want of use:
     def countStreams(life: Life, core: Core, held: Held, count: int) -> None:
@@ -284,7 +301,12 @@ def makeMachine() -> Callable[[Core], Life]:
         Life.lingerElapsed,
     )
     ends = (Life.dialFailed, Life.failed, Life.stop)
-    news = (Life.networkChanged, Life.peerGone, Life.streamsChanged)
+    news = (
+        Life.networkChanged,
+        Life.peerGone,
+        Life.peerReturned,
+        Life.streamsChanged,
+    )
     late = (Life.headStartElapsed, Life.relayTookOver, Life.goodbyeElapsed)
     ignored: dict[Any, tuple[Callable[..., None], ...]] = {
         Idle: (

@@ -28,10 +28,9 @@ from .life import Core
 from .machine import SessionMachine
 from .paths import Paths
 from .pinging import INTERVAL, Pinging
-from .quic import QuicCore
 from .readiness import Readiness
 from .stream import Stream
-from .wiring import dialOf, makeStreams
+from .wiring import dialOf, makeQuic, makeStreams
 
 #: Called with the service that the peer wants and the stream to it.
 StreamOpened = Callable[["Session", str, Stream], None]
@@ -78,11 +77,7 @@ class Session:
         self._begun = False
         self._zero = 0
         self._flight: list[bytes] = []
-        quic = (
-            QuicCore.client()
-            if role == "dialler"
-            else QuicCore.server(context.identity)
-        )
+        quic = makeQuic(context, role)
         self.paths = Paths(mode=context.mode)
         self.carrier = Carrier(context.socket, context.clock, quic, self.paths, self)
         self.exchange = Exchange(context, self, self.carrier)
@@ -282,6 +277,12 @@ class Session:
         self.carrier.keepAlive(self.context.keepalive)
         # Early by up to a fifth, so that two sides do not fall into step.
         return self.context.keepalive * (0.8 + self.context.entropy(1)[0] / 1280)
+
+    def suspectPaths(self) -> None:
+        """
+        Check all pairs at once.
+        """
+        self.carrier.suspect()
 
     def carried(self, kind: str | None) -> None:
         """

@@ -11,12 +11,22 @@ from twisted.python.failure import Failure
 from punchd.errors import SessionLost
 
 from .auth import Dial
+from .context import Context
 from .mux import Streams
 from .quic import QuicCore
 from .stream import Stream
 
 if TYPE_CHECKING:
     from .session import Session
+
+
+def makeQuic(context: Context, role: str) -> QuicCore:
+    """
+    @return: our end of the connection.
+    """
+    if role == "dialler":
+        return QuicCore.client()
+    return QuicCore.server(context.identity)
 
 
 def makeStreams(session: Session, quic: QuicCore) -> Streams:

@@ -84,6 +84,9 @@ class FakeWorld:
         self.log.append("keepalive")
         return 15.0
 
+    def suspectPaths(self) -> None:
+        self.log.append("suspect")
+
     def carried(self, kind: str | None) -> None:
         self.log.append(kind)
 
@@ -243,7 +246,7 @@ def test_aChangedNetworkIsTriedAtOnce() -> None:
     world.log.clear()
     life.networkChanged()
     clock.advance(0)
-    assert world.log == [("checks", "relay")]
+    assert world.log == ["suspect", ("checks", "relay")]
 
 
 def test_recovery() -> None:
@@ -290,6 +293,39 @@ def test_patienceIsShorterForAPeerThatLeft(before: bool) -> None:
     if not before:
         life.peerGone()
     clock.advance(GONE_PATIENCE - 0.1)
+    assert core.state == "recovering"
+    clock.advance(0.2)
+    assert world.log[-1] is PathsExhausted
+
+
+def test_aPeerThatLeftIsSuspected() -> None:
+    """
+    Paths are checked at once when the rendezvous saw the peer leave, and
+    falling back on an older path does not show that it is there again.
+    """
+    world, core, clock, life = make("direct")
+    life.peerGone()
+    assert world.log == ["suspect"]
+    life.carriedByRelay()
+    life.pathsLost()
+    clock.advance(GONE_PATIENCE + 0.1)
+    assert core.state == "closed"
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_aPeerThatReturned(before: bool) -> None:
+    """
+    A peer that the rendezvous sees again has all the patience there is.
+    """
+    world, core, clock, life = make("direct")
+    life.peerGone()
+    if before:
+        life.peerReturned()
+    life.pathsLost()
+    if not before:
+        life.peerReturned()
+        assert world.log[-1] == "suspect"
+    clock.advance(core.patience - 0.1)
     assert core.state == "recovering"
     clock.advance(0.2)
     assert world.log[-1] is PathsExhausted
