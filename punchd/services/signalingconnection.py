@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import connectionDone
 from twisted.protocols import amp
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 #: Clients send a Ping each minute.
 SILENCE = 150.0
-#: Signed updates and the like: a second in the long run, and at once.
+#: Commands of one client: a second in the long run, and at once.
 COMMAND_RATE = 50.0
 COMMAND_BURST = 400.0
 
@@ -62,6 +62,16 @@ class SignalingConnection(BoundedAMP):
         if self._silence is not None:
             self._silence.reset(SILENCE)
         super().dataReceived(data)
+
+    def dispatchCommand(self, box: Any) -> Deferred[Any]:
+        """
+        Answer a command, unless there are too many: each costs more to answer
+        than to send.
+        """
+        if not self._limit.allows("", self._clock.seconds()):
+            self.refuse("too many commands")
+            return fail(amp.RemoteAmpError(b"TOO_MANY", "Too many commands."))
+        return super().dispatchCommand(box)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
@@ -117,9 +127,7 @@ class SignalingConnection(BoundedAMP):
         """
         @see: L{commands.Trickle}.
         """
-        presence = self._registered()
-        if self._limit.allows("", self._clock.seconds()):
-            self.registrar.trickle(presence, dialId, update, datagrams)
+        self.registrar.trickle(self._registered(), dialId, update, datagrams)
         return {}
 
     def bye(self, dialId: str, reason: str) -> dict[str, Any]:

@@ -335,3 +335,21 @@ def test_dialFlood(meeting: Meeting) -> None:
     assert len(bob.named("onIncoming")) < 60
     assert mallory.link.registered
     dialled(meeting, alice, bob, "from alice")
+
+
+def test_commandFlood(meeting: Meeting) -> None:
+    """
+    A client has a burst of commands and then a rate; who passes it is sent
+    away.
+    """
+    alice, bob = meeting.join(1, 2)
+    dialled(meeting, alice, bob, "1")
+    for number in range(300):
+        alice.link.trickle("1", b"%d" % number, [])
+    meeting.network.advance(1)
+    assert len(bob.named("onTrickle")) == 300
+    for _ in range(450):
+        bob.link.trickle("1", b"", [])
+    meeting.network.advance(1)
+    assert len(bob.named("onDisconnected")) == 1
+    assert alice.link.registered
