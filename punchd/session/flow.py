@@ -37,6 +37,7 @@ class Carrier(Protocol):
     """
 
     growth: Growth
+    held: int
     ownId: str
     peerId: str
 
@@ -123,6 +124,7 @@ class Flow:
         """
         if self._over is not None or self.incoming.done:
             return
+        self._carrier.held += len(data)
         if not self.incoming.came(data, end):
             self.abort(ProtocolViolation("The peer sends without credit."), FAULT)
             return
@@ -162,7 +164,7 @@ class Flow:
         self.disconnecting = True
         self.outgoing.drop()
         self.outgoing.credit.released()
-        self.incoming.drop()
+        self._carrier.held -= self.incoming.drop()
         self.incoming.done = True
         self._carrier.forget(self)
         self._carrier.later(self._lost, reason)
@@ -270,6 +272,7 @@ class Flow:
         self._finish()
 
     def _took(self, count: int) -> None:
+        self._carrier.held -= count
         told = self.incoming.credit.took(count)
         if told is not None and self.id is not None and not self.incoming.ended:
             self._carrier.tellTaken(self.id, told)

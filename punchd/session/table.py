@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from punchd.errors import ProtocolViolation, ServiceFailed
 
 from .control import Credit
-from .credit import Growth
+from .credit import GROWTH, INITIAL_WINDOW, Growth
 from .events import StreamData, StreamReset, StreamStopped
 from .flow import FAULT, Flow
 from .quic import QuicCore
@@ -23,8 +23,8 @@ from .turns import Turns
 #: How many streams each side may have open at once; more wait their turn.
 MAX_STREAMS = 100
 
-#: What an honest peer can at most have sent that nobody took, in bytes.
-MAX_BUFFERED = 192 << 20
+#: What an honest peer can at most have sent on all streams that nobody took.
+MAX_HELD = 2 * MAX_STREAMS * INITIAL_WINDOW + GROWTH
 
 
 def _refuse(service: str, stream: Stream) -> None:
@@ -43,6 +43,7 @@ class Table:
         opened for it.
     @ivar onCount: called when L{count} has changed.
     @ivar received: bytes of all streams that came since the session began.
+    @ivar held: bytes of all streams that nobody took yet.
     @ivar lost: what ended the session, if it ended.
     """
 
@@ -58,6 +59,7 @@ class Table:
         self.growth = Growth()
         self.turns = Turns(core)
         self.received = 0
+        self.held = 0
         self.lost: Exception | None = None
         self._core = core
         self._kick = kick
@@ -142,6 +144,8 @@ class Table:
         if isinstance(event, StreamData):
             self.received += len(event.data)
             stream.dataCame(event.data, event.end)
+            if self.held > MAX_HELD:
+                raise ProtocolViolation("The peer sends without credit.")
         elif isinstance(event, StreamReset):
             stream.peerReset()
         else:

@@ -40,7 +40,7 @@ class Turns:
 
         @return: whether that is news.
         """
-        if stream.queued or not stream.sendable():
+        if stream.queued or stream.id is None or not stream.sendable():
             return False
         stream.queued = True
         self._round.append(stream)

@@ -5,10 +5,12 @@ time.
 
 from __future__ import annotations
 
+import heapq
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 
@@ -24,6 +26,9 @@ from punchd.session.stream import Stream
 from .aio import Aioquic
 
 BACKENDS: dict[str, Callable[[], Backend]] = {"qh3": Qh3, "aioquic": Aioquic}
+
+#: Datagrams that arrive within so many seconds arrive together.
+GRAIN = 0.0002
 
 DIALLER = Identity.create()
 LISTENER = Identity.create()
@@ -55,32 +60,57 @@ class Link:
         self._clock = clock
         self._random = random.Random(seed)
         self._free = 0.0
+        self._queue: list[tuple[float, int, bytes]] = []
+        self._count = 0
+        self._armed: IDelayedCall | None = None
 
     def send(self, datagrams: Sequence[Datagram]) -> None:
         """
         Take what a driver sends.
         """
-        together: dict[float, list[bytes]] = {}
         for datagram in datagrams:
             assert datagram.remote == VIRTUAL
             data = datagram.data
             self.sizes.append(len(data))
             if self.down or self._random.random() < self.loss:
                 continue
-            delay = self.delay
+            now = self._clock.seconds()
+            time = now + self.delay
             if self.rate is not None:
-                now = self._clock.seconds()
                 if self._free > now + 1.0:
                     continue
                 self._free = max(self._free, now) + len(data) / self.rate
-                delay += self._free - now
+                time += self._free - now
             if self._random.random() < self.reordering:
-                delay += self._random.random() * self.delay
-            together.setdefault(delay, []).append(data)
+                time += self._random.random() * self.delay
+            self._put(time, data)
             if self._random.random() < self.duplication:
-                together.setdefault(delay * 1.5, []).append(data)
-        for delay, batch in together.items():
-            self._clock.callLater(delay, self.deliver, batch)
+                self._put(time + self.delay / 2, data)
+        self._arm()
+
+    def _put(self, time: float, data: bytes) -> None:
+        self._count += 1
+        heapq.heappush(self._queue, (time, self._count, data))
+
+    def _arm(self) -> None:
+        # One delayed call a link: Clock sorts all of them at each change.
+        if not self._queue:
+            return
+        first = self._queue[0][0]
+        if self._armed is None or not self._armed.active():
+            delay = max(0.0, first - self._clock.seconds())
+            self._armed = self._clock.callLater(delay, self._arrive)
+        elif first < self._armed.getTime():
+            self._armed.reset(max(0.0, first - self._clock.seconds()))
+
+    def _arrive(self) -> None:
+        due = self._clock.seconds() + GRAIN
+        batch = []
+        while self._queue and self._queue[0][0] <= due:
+            batch.append(heapq.heappop(self._queue)[2])
+        self._arm()
+        if batch:
+            self.deliver(batch)
 
 
 class End:
@@ -141,6 +171,8 @@ class Recorder(Protocol):
     """
     Remembers what happened to it.
     """
+
+    transport: Any
 
     def __init__(self) -> None:
         self.data = bytearray()

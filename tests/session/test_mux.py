@@ -16,6 +16,7 @@ from twisted.internet.interfaces import (
     IPushProducer,
     ITransport,
 )
+from twisted.python.failure import Failure
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
@@ -39,7 +40,12 @@ def failureOf(stream: Stream) -> list[BaseException]:
     Ask when the stream is open, and collect the failure.
     """
     failures: list[BaseException] = []
-    stream.whenOpen().addErrback(lambda f: failures.append(f.value))
+
+    def failed(failure: Failure) -> None:
+        assert failure.value is not None
+        failures.append(failure.value)
+
+    stream.whenOpen().addErrback(failed)
     return failures
 
 

@@ -39,6 +39,8 @@ class Echo(LineReceiver):
     Answers each line; pauses itself now and then; leaves at C{quit}.
     """
 
+    transport: Any
+
     def lineReceived(self, line: bytes) -> None:
         """
         Say it again.
@@ -87,6 +89,8 @@ class Calculator(amp.AMP):
     """
     Knows L{Sum}.
     """
+
+    transport: Any
 
     @Sum.responder
     def sum(self, a: int, b: int) -> dict[str, int]:

@@ -7,16 +7,12 @@ from __future__ import annotations
 from typing import cast
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from punchd.core import Core
 from punchd.errors import DatagramTooLarge
-from punchd.identity import Identity
 from punchd.session.backend import DATAGRAM_SIZE
 from punchd.session.events import (
     DatagramReceived,
-    Event,
     HandshakeCompleted,
     PingAcknowledged,
     StreamData,
@@ -24,10 +20,10 @@ from punchd.session.events import (
     StreamStopped,
     Terminated,
 )
-from punchd.session.packet import destination, isInitial
 from punchd.session.quic import MAX_DATAGRAM, RECENT, VIRTUAL, QuicCore
 
-from .pair import BACKENDS, LISTENER, STRANGER, Pair
+from .pair import BACKENDS, LISTENER, Pair
+from .two import Two
 
 both = pytest.mark.parametrize("backend", ["qh3", "aioquic"])
 mixed = pytest.mark.parametrize(
@@ -36,57 +32,6 @@ mixed = pytest.mark.parametrize(
     # capacity exhausted", with any size of datagrams.
     [("qh3", "qh3"), ("aioquic", "aioquic"), ("qh3", "aioquic")],
 )
-
-
-class Two:
-    """
-    Two cores, driven by hand.
-    """
-
-    def __init__(
-        self, here: str = "qh3", there: str = "qh3", identity: Identity = LISTENER
-    ) -> None:
-        self.client = QuicCore.client(BACKENDS[here]())
-        self.server = QuicCore.server(identity, BACKENDS[there]())
-        self.now = 500.0
-        self.events: dict[QuicCore, list[Event]] = {self.client: [], self.server: []}
-
-    def drain(self, core: QuicCore) -> list[bytes]:
-        """
-        What one sends now.
-        """
-        out = [datagram.data for datagram in core.takeDatagrams()]
-        self.events[core] += core.takeEvents()
-        return out
-
-    def exchange(self, rounds: int = 20, rtt: float = 0.02) -> None:
-        """
-        Let both talk for a while.
-        """
-        for _ in range(rounds):
-            for one, other in (
-                (self.client, self.server),
-                (self.server, self.client),
-            ):
-                self.now += rtt / 2
-                sent = self.drain(one)
-                if sent:
-                    other.datagramsReceived(sent, self.now)
-                    self.events[other] += other.takeEvents()
-                deadline = other.deadline()
-                if deadline is not None and deadline <= self.now:
-                    other.timeReached(self.now)
-
-    def connected(self) -> Two:
-        """
-        Shake hands, and forget that.
-        """
-        self.client.start(self.now)
-        self.exchange()
-        for events in self.events.values():
-            assert any(isinstance(event, HandshakeCompleted) for event in events)
-            events.clear()
-        return self
 
 
 @mixed
@@ -291,83 +236,6 @@ def test_close(here: str, there: str) -> None:
 
 
 @both
-def test_forgedFirstDatagrams(backend: str) -> None:
-    """
-    Initial datagrams of others do not keep the dialler out, and no more than a
-    few have a place.
-    """
-    two = Two(backend, backend)
-    for _ in range(3):
-        other = QuicCore.client(BACKENDS[backend]())
-        other.start(two.now)
-        for datagram in other.takeDatagrams():
-            two.server.datagramReceived(datagram.data, VIRTUAL, VIRTUAL, two.now)
-    two.drain(two.server)
-    two.connected()
-    assert len(two.server._halfOpen) == 0
-    full = QuicCore.server(LISTENER, BACKENDS[backend]())
-    for _ in range(50):
-        other = QuicCore.client(BACKENDS[backend]())
-        other.start(two.now)
-        for datagram in other.takeDatagrams():
-            full.datagramReceived(datagram.data, VIRTUAL, VIRTUAL, two.now)
-    assert len(full._halfOpen) == 4
-    assert full.counters["stray"] >= 46
-
-
-@both
-def test_foreignPackets(backend: str) -> None:
-    """
-    Replayed and damaged packets, and those of another connection, change
-    nothing, in either direction.
-    """
-    two = Two(backend, backend).connected()
-    stranger = Two(backend, backend, STRANGER).connected()
-    stranger.client.ping()
-    foreign = stranger.drain(stranger.client)
-    id = two.client.openStream()
-    two.client.sendStream(id, b"once", True)
-    sent = two.drain(two.client)
-    damaged = [data[:-1] + bytes((data[-1] ^ 1,)) for data in sent]
-    for batch in (foreign, damaged, sent, sent, foreign, damaged, sent):
-        two.server.datagramsReceived(batch, two.now)
-        two.events[two.server] += two.server.takeEvents()
-    assert two.events[two.server] == [StreamData(id, b"once", True)]
-    two.exchange()
-    assert two.events[two.server] == [StreamData(id, b"once", True)]
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.binary(max_size=1300), min_size=1, max_size=10))
-def test_garbage(datagrams: list[bytes]) -> None:
-    """
-    Arbitrary datagrams do nothing to a server that waits, and raise nothing.
-    """
-    server = QuicCore.server(LISTENER)
-    server.datagramsReceived(datagrams, 1.0)
-    assert server.takeDatagrams() == []
-    assert server.takeEvents() == []
-
-
-_shared = {name: Two(name, name).connected() for name in BACKENDS}
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.binary(min_size=1, max_size=1), st.binary(max_size=1300))
-def test_garbageWithOurConnectionId(first: bytes, rest: bytes) -> None:
-    """
-    Arbitrary bytes around the right connection id do nothing to a connection.
-    """
-    for two in _shared.values():
-        two.client.ping()
-        (genuine, *_) = two.drain(two.client)
-        two.server.datagramsReceived([first + genuine[1:9] + rest], two.now)
-        assert two.server.takeEvents() == []
-        two.server.datagramsReceived([genuine], two.now)
-        two.exchange(2)
-
-
-@both
 @pytest.mark.parametrize("seed", range(20))
 def test_handshakeUnderLoss(backend: str, seed: int) -> None:
     """
@@ -407,19 +275,3 @@ def test_silenceForMinutes(backend: str) -> None:
     two.client.resend(two.now)
     two.exchange()
     assert StreamData(id, b"into the void", False) in two.events[two.server]
-
-
-def test_headers() -> None:
-    """
-    Destination connection ids are found in long and short headers.
-    """
-    long = b"\xc0\x00\x00\x00\x01\x03abc\x00"
-    assert destination(long) == b"abc"
-    assert destination(long[:7]) is None
-    assert destination(b"\xc0\x00\x00\x00\x01\x15" + bytes(30)) is None
-    assert destination(b"\x40abcdefgh") == b"abcdefgh"
-    assert destination(b"\x40abc") is None
-    assert not isInitial(long)
-    assert isInitial(long + bytes(1200))
-    assert not isInitial(b"\xe0" + long[1:] + bytes(1200))
-    assert not isInitial(long[:4] + b"\x02" + long[5:] + bytes(1200))
