@@ -82,6 +82,7 @@ def test_hostName(meeting: Meeting) -> None:
     url = RendezvousURL("meet.example", (3478,), meeting.url.fingerprint)
     alice = meeting.addClient(1, url)
     meeting.network.runUntil(alice.link.whenRegistered())
+    assert alice.link.registered
 
 
 @pytest.mark.parametrize(
