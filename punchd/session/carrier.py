@@ -30,7 +30,7 @@ from punchd.net.punching import PunchingSocket
 from punchd.stun.message import isMessage
 
 from .events import Event
-from .paths import Paths, Probe, Prove, Switched
+from .paths import Found, Paths, Probe, Prove, Switched
 from .quic import QuicCore
 
 
@@ -188,6 +188,8 @@ class Carrier:
         elif isinstance(event, Probe):
             if agent is not None:
                 self.ice(agent.probe, event.pair)
+        elif isinstance(event, Found):
+            self.quic.call(self.quicCore.resend)
         elif isinstance(event, Switched):
             if agent is not None and event.before is not None:
                 self.ice(agent.setActive, event.before, False)

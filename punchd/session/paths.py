@@ -68,6 +68,16 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """
+    A way that nothing was tried on turned up before any was proven: send
+    again what was sent in vain.
+    """
+
+    pair: CandidatePair
+
+
+@dataclass(frozen=True, slots=True)
 class Switched:
     """
     The session is carried by another pair than before, or by none.
@@ -136,6 +146,8 @@ class Paths:
             return
         if pair in self._plausible:
             self._plausible.remove(pair)
+        elif self._speculated and not self._usage and pair.kind == "direct":
+            self._events.append(Found(pair))
         self._plausible.insert(0, pair)
 
     def pairSucceeded(self, pair: CandidatePair, now: float) -> None:
@@ -248,7 +260,7 @@ class Paths:
 
     def takeEvents(self) -> Sequence[object]:
         """
-        @return: L{Prove}, L{Probe} and L{Switched}, oldest first.
+        @return: L{Prove}, L{Probe}, L{Found} and L{Switched}, oldest first.
         """
         events, self._events = self._events, []
         return events

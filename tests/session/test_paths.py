@@ -18,6 +18,7 @@ from punchd.session.paths import (
     PROOF_HASTE,
     SPECULATION,
     STALE_PATIENCE,
+    Found,
     Paths,
     Probe,
     Prove,
@@ -225,3 +226,19 @@ def test_aRestartKeepsThePathUntilABetterIsProven() -> None:
         now = deadline
         paths.timeReached(now)
     assert STALE_PATIENCE <= now - 20.0 < STALE_PATIENCE + 2 * DOUBT
+
+
+def test_aWayThatTurnsUpIsTold() -> None:
+    """
+    A pair nobody knew, on which the peer's check comes in after datagrams were
+    sent elsewhere, is told once; one that was tried anyway is not.
+    """
+    paths, tried, found = Paths(), makePair(), makePair(remote=NEAR)
+    paths.checkReceived(tried, 0.0)
+    paths.routes(1, 0.0)
+    paths.checkReceived(tried, 0.1)
+    assert paths.takeEvents() == []
+    paths.checkReceived(found, 0.2)
+    paths.checkReceived(found, 0.3)
+    assert paths.takeEvents() == [Found(found)]
+    assert paths.routes(1, 0.3)[0][0] is found
