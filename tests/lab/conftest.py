@@ -134,7 +134,8 @@ def pytest_runtest_makereport(
     """
     report = yield
     if report.failed and _PRODUCTS in item.stash:
-        for number, product in enumerate(item.stash[_PRODUCTS]):
+        products = item.stash[_PRODUCTS]
+        for number, product in enumerate(products):
             for log in sorted(product.folder.glob("*.log")):
                 text = log.read_text(errors="replace")[-_TAIL:]
                 title = f"{product.lab.kinds} {log.name}" if number else log.name
