@@ -288,7 +288,11 @@ def _end(processes: list[subprocess.Popen[Any]]) -> None:
             process.wait()
         for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:
-                pipe.close()
+                try:
+                    pipe.close()
+                except BrokenPipeError:
+                    # What it was to read, it reads no more.
+                    pass
 
 
 class _Batches:
