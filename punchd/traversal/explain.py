@@ -45,8 +45,13 @@ def explain(
     for verdict in last.values():
         if verdict.outcome is Outcome.FAILED:
             lines.append(_sentence(verdict))
-    checks = last.get("checks")
-    if checks is not None and checks.reason is Reason.NO_ANSWER:
+    checks, relay = last.get("checks"), last.get("relay")
+    if relay is not None and relay.reason is Reason.RELAY_UNREACHABLE:
+        lines.append(
+            "Neither the relay nor the peer answers over UDP: a firewall on your side"
+            " probably drops it."
+        )
+    elif checks is not None and checks.reason is Reason.NO_ANSWER:
         lines.append(_advice(checks, mapping))
     return lines
 
@@ -95,6 +100,11 @@ def _advice(checks: Verdict, mapping: str | None) -> str:
             f" {mapping}), so the port that the rendezvous sees is not the one that"
             " the peer has to send to. A port forwarding to a fixed --port, UPnP on"
             " the router, or IPv6 would make a direct path possible."
+        )
+    if not checks.evidence.get("heardFrom") and mapping is None:
+        return (
+            "The rendezvous has not seen where your UDP packets come from: a"
+            " firewall on your side seems to block UDP."
         )
     if not checks.evidence.get("heardFrom"):
         return (

@@ -191,7 +191,7 @@ class KernelStage(Stage):
                 return True
         except OSError as e:
             raise DemoFailed(f"A's program lost its connection: {e}.") from e
-        raise DemoFailed(f"B was not reached. {self.why()}")
+        raise DemoFailed("A's punchd has closed the connection: B was not reached.")
 
     def transfer(self) -> Transfer:
         data = os.urandom(self.size)

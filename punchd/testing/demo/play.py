@@ -14,7 +14,7 @@ from .timeline import WIDTH, Timeline
 #: Seconds that each act may take.
 _REGISTRATION = 20.0
 _FIRST_BYTE = 10.0
-_SETTLING = 13.0
+_SETTLING = 10.0
 _TRANSFER = 20.0
 _DETOUR = 10.0
 #: How long the direct path is cut at the least.
@@ -83,7 +83,7 @@ class Play:
         if not self._until(registered, _REGISTRATION):
             raise DemoFailed("A and B could not register with the rendezvous.")
         # Without UDP, nothing is ever seen.
-        self._until(seen, 3.0)
+        self._until(seen, 2.0)
         self._pause(0.1)
 
     def _dial(self) -> None:
@@ -91,7 +91,7 @@ class Play:
         self._began = timeline.zero = stage.greet()
         timeline.say(self._began, "A", "a program connects to punchd, to be led to B")
         if not self._until(stage.greeted, _FIRST_BYTE):
-            raise DemoFailed(f"No byte reached B and came back. {stage.why()}")
+            raise self._failed("No byte reached B and came back")
         now = stage.now()
         self._firstByte = now - self._began
         timeline.say(now, "A", "the program has its first byte back from B's")
@@ -118,7 +118,7 @@ class Play:
         if not self._until(settled, 1.0) and carried():
             self._carry()
         if not self._until(lambda: settled() and carried(), _SETTLING):
-            raise DemoFailed(f"A and B did not find a path. {self.stage.why()}")
+            raise self._failed("A and B found no path")
         self._pause(0.1)
 
     def _carry(self) -> None:
@@ -177,6 +177,19 @@ class Play:
         self.timeline.flush()
         if not gone:
             raise DemoFailed("A or B did not end its session.")
+
+    def _failed(self, what: str) -> DemoFailed:
+        """
+        @return: what to say, with how A's attempts ended.
+        """
+        ends = [
+            f"{event.fields['strategy']}: {event.fields['reason']}"
+            for event in self.timeline.all("verdict", "A")
+            if event.fields["outcome"] == "failed"
+        ]
+        seconds = self.stage.now() - self._began
+        because = f" ({'; '.join(dict.fromkeys(ends))})" if ends else ""
+        return DemoFailed(f"{what} within {seconds:.0f} s{because}.")
 
     # --- time
 
@@ -244,11 +257,11 @@ class Play:
                 f" silence {_time(self._chatter.longest)}"
             )
         yield f"  checks      {a['probesSent']} sent by A, {b['probesSent']} by B"
-        label = "on the wire"
+        label = "routers"
         for letter, (direct, relayed) in traffic.items():
             yield (
-                f"  {label:<11} {letter} sent {_size(direct)} of UDP to the other"
-                f" side, {_size(relayed)} to the rendezvous"
+                f"  {label:<11} {letter}'s sent {_size(direct)} to the other side,"
+                f" {_size(relayed)} to the rendezvous"
             )
             label = ""
         if path["kind"] != "direct":

@@ -103,11 +103,12 @@ class SimulatedStage(Stage):
         self._bridged = scenario.sideA.lan is scenario.sideB.lan and bool(
             scenario.sideA.routers
         )
+        self.cuttable = bool(scenario.sideA.routers)
         self._pair: Pair | None = None
         self._letters: dict[str, str] = {}
         self._traffic: Counter[tuple[str, bool]] = Counter()
         # It counts, and keeps none.
-        scenario.network.capture("sent", matches=self._count)
+        scenario.network.capture("public", matches=self._count)
         # A function is an observer, too, which its types do not say.
         self._observer = cast(ILogObserver, self._logged)
         globalLogPublisher.addObserver(self._observer)
@@ -237,16 +238,31 @@ class SimulatedStage(Stage):
         peer = self.pair.identityB.peerId
         return str(self.pair.a.why(peer)["text"]).replace(peer, "B")
 
+    def _shown(self, letter: str) -> set[str]:
+        """
+        The addresses that a side shows to the internet.
+        """
+        side = self._scenario.sideA if letter == "A" else self._scenario.sideB
+        return {
+            *side.host.addresses,
+            *(side.routers[-1:] and side.routers[-1].addresses),
+        }
+
     def _count(self, record: Record) -> None:
         if record.protocol == "udp":
             helped = record.destination[0] in RENDEZVOUS_HOSTS
-            self._traffic[record.where, helped] += record.size
+            self._traffic[record.source[0], helped] += record.size
 
     def traffic(self) -> dict[str, tuple[int, int]]:
-        return {
-            letter: (self._traffic[name, False], self._traffic[name, True])
-            for letter, name in (("A", "hostA"), ("B", "hostB"))
-        }
+        found = {}
+        for letter in "AB":
+            shown = self._shown(letter)
+            direct, helped = (
+                sum(self._traffic[host, which] for host in shown)
+                for which in (False, True)
+            )
+            found[letter] = (direct, helped)
+        return found
 
     def stop(self) -> None:
         pair, self._pair = self._pair, None

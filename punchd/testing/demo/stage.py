@@ -226,8 +226,8 @@ class Stage(ABC):
     @abstractmethod
     def traffic(self) -> dict[str, tuple[int, int]]:
         """
-        @return: the bytes of UDP packets, headers included, that the network has
-            seen from A and from B: for each other, and for the rendezvous.
+        @return: the bytes of UDP packets, headers included, that have left the
+            routers of A and of B: to each other, and to the rendezvous.
         """
 
     @abstractmethod
