@@ -15,9 +15,9 @@ handler raise: it is counted and dropped.  Times are monotonic seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, overload
 
 #: A transport address: the textual host, without a scope and in the form of
 #: RFC 5952 for IPv6, and the port.
@@ -43,6 +43,40 @@ class Datagram:
     local: Address | None
     remote: Address
     ttl: int | None = None
+
+
+class Burst(Sequence[Datagram]):
+    """
+    Datagrams that differ in their payloads only: as good as so many
+    L{Datagram}s, and cheaper for who passes them on as a whole.
+
+    @ivar payloads: those, in order; shared, and not to be changed.
+    """
+
+    __slots__ = ("local", "payloads", "remote")
+
+    def __init__(
+        self, payloads: list[bytes], local: Address | None, remote: Address
+    ) -> None:
+        self.payloads = payloads
+        self.local = local
+        self.remote = remote
+
+    def __len__(self) -> int:
+        return len(self.payloads)
+
+    @overload
+    def __getitem__(self, index: int) -> Datagram: ...
+    @overload
+    def __getitem__(self, index: slice) -> Burst: ...
+    def __getitem__(self, index: int | slice) -> Datagram | Burst:
+        if isinstance(index, slice):
+            return Burst(self.payloads[index], self.local, self.remote)
+        return Datagram(self.payloads[index], self.local, self.remote)
+
+    def __iter__(self) -> Iterator[Datagram]:
+        for data in self.payloads:
+            yield Datagram(data, self.local, self.remote)
 
 
 class Core(Protocol):

@@ -12,7 +12,7 @@ from typing import Any
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
-from punchd.core import Address, Datagram
+from punchd.core import Address, Burst, Datagram
 from punchd.errors import InvalidOption
 from punchd.interfaces import IDatagramPort, INetwork
 
@@ -90,6 +90,9 @@ class PunchingSocket:
         """
         Send each from where its source address lives: a relay or a port.
         """
+        if isinstance(datagrams, Burst):
+            self._sendBurst(datagrams)
+            return
         for local, run in groupby(datagrams, _localOf):
             relay = None if local is None else self._relays.get(local)
             if relay is not None:
@@ -99,6 +102,15 @@ class PunchingSocket:
                 port = self._ports.get(family)
                 if port is not None:
                     port.sendMany(list(part))
+
+    def _sendBurst(self, burst: Burst) -> None:
+        relay = None if burst.local is None else self._relays.get(burst.local)
+        if relay is not None:
+            relay(burst)
+            return
+        port = self._ports.get(6 if ":" in burst.remote[0] else 4)
+        if port is not None:
+            port.sendMany(burst)
 
     def addRelay(self, relayed: Address, send: RelaySender) -> None:
         """

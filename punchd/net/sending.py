@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
 
-from punchd.core import Address, Datagram
+from punchd.core import Address, Burst, Datagram
 
 from . import ancillary
 
@@ -74,13 +74,41 @@ class Sender:
         @return: how many were sent or given up; fewer than there are when the
             kernel has no room.
         """
+        if isinstance(datagrams, Burst):
+            return self._transmitBurst(datagrams)
         start, total = 0, len(datagrams)
         while start < total:
             end = self._runFrom(datagrams, start) if self._segmentLimit else start + 1
             if end - start > 1:
-                done = self._sendRun(datagrams[start:end])
+                run = [datagram.data for datagram in datagrams[start:end]]
+                done = self._sendRun(datagrams[start], run)
             else:
                 done = self.sendOne(datagrams[start])
+            if not done:
+                return start
+            start += done
+        return total
+
+    def _transmitBurst(self, burst: Burst) -> int:
+        """
+        @return: as L{transmit} does.
+        """
+        payloads = burst.payloads
+        sizes = list(map(len, payloads))
+        start, total = 0, len(sizes)
+        while start < total:
+            size = sizes[start]
+            end = start + 1
+            if 0 < size <= self._segmentLimit:
+                most = min(total, start + min(SEGMENTS, SEGMENTED // size))
+                while end < most and sizes[end] == size:
+                    end += 1
+                if end < most and 0 < sizes[end] < size:
+                    end += 1
+            if end - start > 1:
+                done = self._sendRun(burst[start], payloads[start:end])
+            else:
+                done = self.sendOne(burst[start])
             if not done:
                 return start
             start += done
@@ -112,16 +140,17 @@ class Sender:
                 break
         return end
 
-    def _sendRun(self, run: Sequence[Datagram]) -> int:
+    def _sendRun(self, first: Datagram, payloads: list[bytes]) -> int:
         """
+        @param payloads: of all datagrams of the run, C{first} included.
+
         @return: how many were sent or given up; 0 when there is no room.
         """
-        first = run[0]
         size = len(first.data)
         try:
             control = self._controlFor(first)
             self._socket.sendmsg(
-                [datagram.data for datagram in run],
+                payloads,
                 [*control, ancillary.segmentControl(size)],
                 0,
                 first.remote,
@@ -130,15 +159,15 @@ class Sender:
             return 0
         except OSError as e:
             if e.errno not in _GSO_ERRORS:
-                self._count(e, len(run))
-                return len(run)
+                self._count(e, len(payloads))
+                return len(payloads)
             # Whose fault is it?  The run's, if its first one can leave alone.
             counted = self._counters.total()
             done = self.sendOne(first)
             if done and self._counters.total() == counted:
                 self._runRefused(e, size)
             return done
-        return len(run)
+        return len(payloads)
 
     def _runRefused(self, error: OSError, size: int) -> None:
         """

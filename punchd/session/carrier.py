@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from punchd.core import Address, Datagram
+from punchd.core import Address, Burst, Datagram
 from punchd.ice.agent import Agent
 from punchd.ice.events import (
     CheckReceived,
@@ -236,8 +236,12 @@ class Carrier:
         return flight or []
 
     def _sendQuic(self, datagrams: Sequence[Datagram]) -> None:
+        if isinstance(datagrams, Burst):
+            payloads = datagrams.payloads
+        else:
+            payloads = [datagram.data for datagram in datagrams]
         if self.captured is not None:
-            self.captured.extend(datagram.data for datagram in datagrams)
+            self.captured += payloads
             return
         now = self.quic.now()
         self._lastSent = now
@@ -245,11 +249,10 @@ class Carrier:
             self._setBusy(True)
         pairs, zero = self.paths.routes(len(datagrams), now)
         for pair in pairs:
-            local, remote = pair.local.base, pair.remote.address
-            self.socket.send([Datagram(d.data, local, remote) for d in datagrams])
+            self.socket.send(Burst(payloads, pair.local.base, pair.remote.address))
         if zero:
-            self.listener.sendZero([d.data for d in datagrams])
-        self.sent += sum(len(d.data) for d in datagrams)
+            self.listener.sendZero(payloads)
+        self.sent += sum(map(len, payloads))
         self._paths.wake()
 
     def _setBusy(self, busy: bool) -> None:

@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from punchd.core import Address, Datagram
+from punchd.core import Address, Burst, Datagram
 from punchd.errors import DatagramTooLarge
 from punchd.identity import Identity
 
@@ -292,7 +292,7 @@ class QuicCore:
 
     # --- drains -------------------------------------------------------------
 
-    def takeDatagrams(self) -> list[Datagram]:
+    def takeDatagrams(self) -> Sequence[Datagram]:
         """
         @return: what to send now, over whichever path.
         """
@@ -307,7 +307,7 @@ class QuicCore:
                 break
         else:
             self._dirty = True
-        return [Datagram(data, None, VIRTUAL) for data in out]
+        return Burst(out, None, VIRTUAL) if out else []
 
     def takeEvents(self) -> list[Event]:
         """
