@@ -184,6 +184,8 @@ def _picture(stage: Stage) -> Iterator[str]:
         f"{' of virtual time' if isinstance(stage, SimulatedStage) else ''}."
     )
     yield ""
+    yield "A rendezvous and two clients are starting."
+    yield ""
     yield "     ms  who         what"
 
 
