@@ -167,6 +167,15 @@ class Relaying:
         reason = Reason.ALLOCATION_REFUSED if code else Reason.RELAY_UNREACHABLE
         self._end(Outcome.FAILED, reason, code=code, text=str(error))
 
+    def finished(self, pairs: Sequence[CandidatePair]) -> None:
+        """
+        The agent has nothing left to check.
+        """
+        relayed = [pair for pair in pairs if pair.kind == "relayed"]
+        tried = any(pair.lastSent is not None for pair in relayed)
+        if tried and not any(pair.valid for pair in relayed):
+            self._end(Outcome.FAILED, Reason.NO_ANSWER, pairs=len(relayed))
+
     def proven(self, pair: CandidatePair) -> None:
         """
         A relayed pair carries the session.

@@ -371,6 +371,7 @@ class Session:
         The agent has nothing left to check.
         """
         self.checks.finished()
+        self.relaying.finished(self.carrier.pairs)
 
     def quicHappened(self, event: Event) -> None:
         """
