@@ -45,6 +45,7 @@ async def test_bothWays(ends: Ends) -> None:
     await program.whenEnded()
     program.transport.loseConnection()
     await user.whenLost()
+    assert (bytes(program.data), bytes(user.data)) == (b"ping", b"pong")
 
 
 @pytest.mark.parametrize("first", ["user", "program"])

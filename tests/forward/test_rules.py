@@ -4,7 +4,6 @@ What the user wants published, forwarded and allowed.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -206,8 +205,12 @@ def test_anything(value: str) -> None:
         parseAllow,
     ]
     for parse in parsers:
-        with suppress(InvalidOption):
-            parse(value)
+        said = ""
+        try:
+            said = str(parse(value))
+        except InvalidOption as e:
+            said = str(e)
+        assert said.startswith("--")
 
 
 def test_publishedTwice() -> None:
