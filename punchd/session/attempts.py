@@ -4,6 +4,8 @@ The attempts that a session makes to find a path, each with its verdict.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
