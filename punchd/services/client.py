@@ -22,6 +22,7 @@ from punchd.net.demux import Demux
 from punchd.net.gathering import Gathering
 from punchd.net.punching import PunchingSocket
 from punchd.session.context import Context
+from punchd.session.quic import QuicCore
 from punchd.session.report import describe, textOf, why
 from punchd.session.stream import Stream
 from punchd.signaling.url import RendezvousURL
@@ -105,6 +106,9 @@ class PunchClient(MultiService):
         """
         if not self.socket.families():
             self.socket.open(self.port)
+        # The first handshake of a process costs QUIC's library 20 ms and more; the
+        # user's first dial has better things to do.
+        QuicCore.client().start(0.0)
         super().startService()
 
     def stopService(self) -> Deferred[None]:
