@@ -39,6 +39,21 @@ class IBatchReceiver(IDatagramReceiver):
         """
 
 
+class IRunReceiver(IBatchReceiver):
+    """
+    A receiver that takes what came the same way together: a port prefers this
+    method where it is provided.
+    """
+
+    def runsReceived(runs):  # type: ignore[no-untyped-def]
+        """
+        Several datagrams have come.
+
+        @param runs: a list of (payloads, local, remote), oldest first, neither
+            it nor any list of payloads empty; the receiver may keep it.
+        """
+
+
 class IDatagramPort(Interface):
     """
     An open UDP socket, of the kernel or of the simulator.

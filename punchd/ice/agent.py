@@ -285,17 +285,20 @@ class Agent:
         self._settle(now)
 
     def sessionDatagramReceived(
-        self, size: int, local: Address, remote: Address, now: float
+        self, size: int, local: Address, remote: Address, now: float, count: int = 1
     ) -> None:
         """
-        A genuine datagram of the session has come: count it for the report to
-        the peer.  Cheap enough to be called for each.
+        Genuine datagrams of the session have come: count them for the report
+        to the peer.  Cheap enough to be called for each.
+
+        @param size: of the largest of them.
+        @param count: how many came.
         """
         pair = self._context.checklist.find(local, remote)
         if pair is None:
-            self._context.garbage["session datagram off any pair"] += 1
+            self._context.garbage["session datagram off any pair"] += count
         else:
-            pair.received.note(size)
+            pair.received.note(size, count)
 
     # --- handlers -----------------------------------------------------------
 

@@ -23,11 +23,11 @@ class Report:
     count: int = 0
     largest: int = 0
 
-    def note(self, size: int) -> None:
+    def note(self, size: int, count: int = 1) -> None:
         """
-        One more datagram of C{size} bytes has arrived.
+        C{count} more datagrams have arrived, the largest of C{size} bytes.
         """
-        self.count = (self.count + 1) % _MODULUS
+        self.count = (self.count + count) % _MODULUS
         if size > self.largest:
             self.largest = min(size, _LARGEST)
 

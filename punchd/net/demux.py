@@ -18,18 +18,18 @@ another's datagrams away by naming their address.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from punchd.core import Address
-from punchd.interfaces import IBatchReceiver, IDatagramReceiver
+from punchd.interfaces import IBatchReceiver, IDatagramReceiver, IRunReceiver
 from punchd.stun.attributes import Attribute
 from punchd.stun.message import HEADER, isMessage
 
-from .udp import Received
+from .udp import Received, Run, flattened
 
 _USERNAME = int(Attribute.USERNAME).to_bytes(2, "big")
 
@@ -42,29 +42,28 @@ class _Route:
     The way to some receivers, never changed: routes can be compared by identity.
     """
 
-    __slots__ = ("batch", "receivers")
+    __slots__ = ("deliver", "receivers")
 
     def __init__(self, receivers: tuple[Any, ...]) -> None:
         self.receivers = receivers
-        self.batch: tuple[Callable[[list[Received]], None], ...] = tuple(
-            receiver.datagramsReceived
-            if IBatchReceiver.providedBy(receiver)
-            else _singly(receiver.datagramReceived)
-            for receiver in receivers
-        )
+        self.deliver = tuple(map(_way, receivers))
 
 
-def _singly(
-    receive: Callable[[bytes, Address, Address], None],
-) -> Callable[[list[Received]], None]:
-    def datagramsReceived(datagrams: list[Received]) -> None:
-        for data, local, remote in datagrams:
-            receive(data, local, remote)
+def _way(receiver: Any) -> Callable[[list[Run]], None]:
+    if IRunReceiver.providedBy(receiver):
+        runsReceived: Callable[[list[Run]], None] = receiver.runsReceived
+        return runsReceived
+    if IBatchReceiver.providedBy(receiver):
+        return lambda runs: receiver.datagramsReceived(flattened(runs))
 
-    return datagramsReceived
+    def singly(runs: list[Run]) -> None:
+        for data, local, remote in flattened(runs):
+            receiver.datagramReceived(data, local, remote)
+
+    return singly
 
 
-@implementer(IBatchReceiver)
+@implementer(IRunReceiver)
 class Demux:
     """
     I receive for the punching socket, and for its relays, and pass on.
@@ -111,7 +110,7 @@ class Demux:
         """
         self._ufrags.pop(ufrag, None)
 
-    # --- IBatchReceiver ------------------------------------------------------
+    # --- IRunReceiver --------------------------------------------------------
 
     def datagramReceived(self, data: bytes, local: Address, remote: Address) -> None:
         """
@@ -119,28 +118,45 @@ class Demux:
         """
         route = self._route(data, remote)
         if route is not None:
-            self._deliver(route, [(data, local, remote)])
+            self._deliver(route, [([data], local, remote)])
 
     def datagramsReceived(self, datagrams: Iterable[Received]) -> None:
         """
-        Several datagrams have come; runs for one receiver stay together.
+        Several datagrams have come.
+        """
+        self.runsReceived(
+            [([data], local, remote) for data, local, remote in datagrams]
+        )
+
+    def runsReceived(self, runs: Iterable[Run]) -> None:
+        """
+        Several datagrams have come; what is for one receiver stays together.
         """
         current: _Route | None = None
-        run: list[Received] = []
-        for received in datagrams:
-            route = self._route(received[0], received[2])
+        together: list[Run] = []
+        for route, run in self._routed(runs):
             if route is not current:
                 if current is not None:
-                    self._deliver(current, run)
-                current, run = route, []
-            run.append(received)
+                    self._deliver(current, together)
+                current, together = route, []
+            together.append(run)
         if current is not None:
-            self._deliver(current, run)
+            self._deliver(current, together)
+
+    def _routed(self, runs: Iterable[Run]) -> Iterator[tuple[_Route | None, Run]]:
+        for run in runs:
+            payloads, local, remote = run
+            route = self._remotes.get(remote)
+            if route is not None and isSession(payloads):
+                # By far the most of all: session data, or the relay's channels.
+                yield route, run
+            else:
+                for data in payloads:
+                    yield self._route(data, remote), ([data], local, remote)
 
     def _route(self, data: bytes, remote: Address) -> _Route | None:
         route = self._remotes.get(remote)
         if route is not None and (not data or data[0] >= 0x40):
-            # By far the most of all: session data, or the relay's channels.
             return route
         if isMessage(data):
             ufrag = _ufragOf(data)
@@ -155,12 +171,19 @@ class Demux:
             self.counters["unknown source"] += 1
         return route
 
-    def _deliver(self, route: _Route, datagrams: list[Received]) -> None:
-        for deliver in route.batch:
+    def _deliver(self, route: _Route, runs: list[Run]) -> None:
+        for deliver in route.deliver:
             try:
-                deliver(datagrams)
+                deliver(runs)
             except Exception:
                 self._log.failure("A receiver of datagrams failed")
+
+
+def isSession(payloads: list[bytes]) -> bool:
+    """
+    @return: whether none of the datagrams can be STUN (RFC 9443).
+    """
+    return min(payloads) >= b"\x40"
 
 
 def _ufragOf(data: bytes) -> str | None:

@@ -26,6 +26,7 @@ from punchd.turn.client import (
 
 from .driver import Driver
 from .punching import PunchingSocket
+from .udp import Received, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,8 @@ class Relay:
         self._permitted: dict[object, set[str]] = {}
         self._wanted: set[str] = set()
         self._waiting: list[Deferred[Address]] = []
+        # What came for others in the batch that is being read.
+        self._arrived: list[Run] = []
         self.rtt: float | None = None
 
     def whenAllocated(self) -> Deferred[Address]:
@@ -162,8 +165,19 @@ class Relay:
         """
         Something came from the server.
         """
-        if self._driver is not None:
-            self._driver.datagramReceived(data, local, remote)
+        self.datagramsReceived([(data, local, remote)])
+
+    def datagramsReceived(self, datagrams: Sequence[Received]) -> None:
+        """
+        Several datagrams came from the server; what they carry is passed on
+        together.
+        """
+        if self._driver is None:
+            return
+        self._driver.datagramsReceived(datagrams)
+        arrived, self._arrived = self._arrived, []
+        if arrived:
+            self._socket.demux.runsReceived(arrived)
 
     def _send(self, datagrams: Sequence[Datagram]) -> None:
         client, driver = self._client, self._driver
@@ -179,10 +193,7 @@ class Relay:
 
     def _happened(self, event: object) -> None:
         if isinstance(event, RelayedDatagram):
-            if self.relayed is not None:
-                self._socket.demux.datagramReceived(
-                    event.data, self.relayed, event.peer
-                )
+            self._carried(event)
         elif isinstance(event, Allocated):
             self.relayed = event.relayed
             self._socket.addRelay(event.relayed, self._send)
@@ -212,6 +223,15 @@ class Relay:
                 host=event.host,
                 code=event.code,
             )
+
+    def _carried(self, event: RelayedDatagram) -> None:
+        if self.relayed is None:
+            return
+        arrived = self._arrived
+        if arrived and arrived[-1][2] == event.peer:
+            arrived[-1][0].append(event.data)
+        else:
+            arrived.append(([event.data], self.relayed, event.peer))
 
     def _forget(self) -> None:
         driver, self._driver = self._driver, None

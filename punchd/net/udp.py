@@ -35,7 +35,12 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from punchd.core import Address, Datagram
-from punchd.interfaces import IBatchReceiver, IDatagramPort, IDatagramReceiver
+from punchd.interfaces import (
+    IBatchReceiver,
+    IDatagramPort,
+    IDatagramReceiver,
+    IRunReceiver,
+)
 
 from . import ancillary
 from .sending import SEGMENTS, Sender
@@ -53,6 +58,8 @@ SEND_BUFFER = 2 << 20
 
 #: (data, local, remote)
 Received = tuple[bytes, Address, Address]
+#: (payloads, local, remote)
+Run = tuple[list[bytes], Address, Address]
 
 _CACHED = 1024
 _WILDCARDS = ("", "0.0.0.0", "::")
@@ -105,6 +112,9 @@ class UDPPort:
         self._receiveBatch: Callable[[list[Received]], None] | None = None
         if IBatchReceiver.providedBy(receiver):
             self._receiveBatch = anyReceiver.datagramsReceived
+        self._receiveRuns: Callable[[list[Run]], None] | None = None
+        if IRunReceiver.providedBy(receiver):
+            self._receiveRuns = anyReceiver.runsReceived
         try:
             self._socket = self._open(family, host, port)
         except (OSError, OverflowError) as e:
@@ -209,7 +219,8 @@ class UDPPort:
         """
         Read a bounded batch and deliver it.
         """
-        batch: list[Received] = []
+        runs: list[Run] = []
+        count = 0
         buffer = self._buffer
         buffers = [buffer]
         receive = self._socket.recvmsg_into
@@ -234,18 +245,21 @@ class UDPPort:
                     count = int.from_bytes(value, sys.byteorder)
                     self.counters["receive overflow"] = count
             remote = remote[:2]
-            if size <= segment:
-                batch.append((bytes(memoryview(buffer)[:size]), local, remote))
-                continue
             data = bytes(memoryview(buffer)[:size])
-            batch += [
-                (data[start : start + segment], local, remote)
-                for start in range(0, size, segment)
-            ]
-            if len(batch) >= BATCH:
+            payloads = [data]
+            if size > segment:
+                payloads = [
+                    data[start : start + segment] for start in range(0, size, segment)
+                ]
+            if runs and runs[-1][2] == remote and runs[-1][1] == local:
+                runs[-1][0].extend(payloads)
+            else:
+                runs.append((payloads, local, remote))
+            count += len(payloads)
+            if count >= BATCH:
                 break
-        if batch:
-            self._deliver(batch)
+        if runs:
+            self._deliver(runs)
 
     def doWrite(self) -> None:
         """
@@ -263,14 +277,18 @@ class UDPPort:
 
     # --- receiving -----------------------------------------------------------
 
-    def _deliver(self, batch: list[Received]) -> None:
-        if self._receiveBatch is not None:
-            try:
-                self._receiveBatch(batch)
-            except Exception:
-                self._log.failure("A receiver of datagrams failed")
+    def _deliver(self, runs: list[Run]) -> None:
+        try:
+            if self._receiveRuns is not None:
+                self._receiveRuns(runs)
+                return
+            if self._receiveBatch is not None:
+                self._receiveBatch(flattened(runs))
+                return
+        except Exception:
+            self._log.failure("A receiver of datagrams failed")
             return
-        for data, local, remote in batch:
+        for data, local, remote in flattened(runs):
             if self._closed:
                 return
             try:
@@ -295,3 +313,12 @@ class UDPPort:
         while len(queue) > QUEUE:
             queue.popleft()
             self.counters["send overflow"] += 1
+
+
+def flattened(runs: list[Run]) -> list[Received]:
+    """
+    @return: the datagrams of the runs, one by one.
+    """
+    return [
+        (data, local, remote) for payloads, local, remote in runs for data in payloads
+    ]

@@ -5,15 +5,18 @@ from, and lends a relay.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from punchd.core import Address
-from punchd.interfaces import IDatagramReceiver
+from punchd.interfaces import IBatchReceiver
 from punchd.net.driver import Driver
 from punchd.net.relay import Relay, RelayCredentials
+from punchd.net.udp import Received
 from punchd.session.context import Context
 from punchd.signaling.observation import MappedAddress, Observed
 from punchd.stun.message import isMessage
@@ -26,7 +29,7 @@ _EARLY = 0.8
 _BINDING = (b"\x00\x01", b"\x01\x01", b"\x01\x11")
 
 
-@implementer(IDatagramReceiver)
+@implementer(IBatchReceiver)
 class Presence:
     """
     I keep the rendezvous informed of our addresses, and the sessions of what
@@ -150,17 +153,28 @@ class Presence:
                 return "address-dependent"
         return None
 
-    # --- IDatagramReceiver
+    # --- IBatchReceiver
 
     def datagramReceived(self, data: bytes, local: Address, remote: Address) -> None:
         """
         The rendezvous sent something to the punching socket.
         """
-        if isMessage(data) and data[:2] in _BINDING:
-            for driver in self._drivers:
-                driver.datagramReceived(data, local, remote)
-        elif self._relay is not None:
-            self._relay.datagramReceived(data, local, remote)
+        self.datagramsReceived([(data, local, remote)])
+
+    def datagramsReceived(self, datagrams: Sequence[Received]) -> None:
+        """
+        The rendezvous sent several; what it relays goes on as one batch.
+        """
+        relayed = []
+        for each in datagrams:
+            data = each[0]
+            if data[:2] in _BINDING and isMessage(data):
+                for driver in self._drivers:
+                    driver.datagramReceived(*each)
+            else:
+                relayed.append(each)
+        if relayed and self._relay is not None:
+            self._relay.datagramsReceived(relayed)
 
     def _forget(self) -> None:
         if self._renewing is not None:

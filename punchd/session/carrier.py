@@ -24,9 +24,11 @@ from punchd.ice.events import (
     RemoteCandidateLearned,
 )
 from punchd.ice.pair import CandidatePair
-from punchd.interfaces import IBatchReceiver
+from punchd.interfaces import IRunReceiver
+from punchd.net.demux import isSession
 from punchd.net.driver import Driver
 from punchd.net.punching import PunchingSocket
+from punchd.net.udp import Received, Run
 from punchd.stun.message import isMessage
 
 from .events import Event
@@ -72,7 +74,7 @@ class Listener(Protocol):
         """
 
 
-@implementer(IBatchReceiver)
+@implementer(IRunReceiver)
 class Carrier:
     """
     I join the ICE agent, the choice of paths and QUIC.
@@ -283,39 +285,56 @@ class Carrier:
         for data in datagrams:
             self.quic.datagramReceived(data, _ZERO, _ZERO)
 
-    # --- IBatchReceiver
+    # --- IRunReceiver
 
     def datagramReceived(self, data: bytes, local: Address, remote: Address) -> None:
         """
         The demultiplexer found this to be ours.
         """
-        self.datagramsReceived([(data, local, remote)])
+        self.runsReceived([([data], local, remote)])
 
-    def datagramsReceived(
-        self, datagrams: Sequence[tuple[bytes, Address, Address]]
-    ) -> None:
+    def datagramsReceived(self, datagrams: Sequence[Received]) -> None:
         """
         A batch has come.
+        """
+        self.runsReceived(
+            [([data], local, remote) for data, local, remote in datagrams]
+        )
+
+    def runsReceived(self, runs: Sequence[Run]) -> None:
+        """
+        Runs have come, each on one 5-tuple.
         """
         if self._closed or self.agent is None or self._ice is None:
             return
         now = self.quic.now()
-        session: list[tuple[bytes, Address, Address]] = []
-        for item in datagrams:
-            data, local, remote = item
-            if isMessage(data):
-                self._ice.datagramReceived(data, local, remote)
-            else:
-                self.agent.sessionDatagramReceived(len(data), local, remote, now)
-                self.received += len(data)
-                session.append(item)
-        if session:
-            _, local, remote = session[-1]
-            self._lastWay = (local, remote)
-            self.paths.received(local, remote, now)
-            self.quic.call(
-                self.quicCore.datagramsReceived, [data for data, _, _ in session]
+        session: list[bytes] = []
+        for payloads, local, remote in runs:
+            if not isSession(payloads):
+                payloads = self._withoutChecks(payloads, local, remote)
+                if not payloads:
+                    continue
+            sizes = list(map(len, payloads))
+            self.agent.sessionDatagramReceived(
+                max(sizes), local, remote, now, len(sizes)
             )
+            self.received += sum(sizes)
+            session += payloads
+            self._lastWay = (local, remote)
+        if session and self._lastWay is not None:
+            self.paths.received(*self._lastWay, now)
+            self.quic.call(self.quicCore.datagramsReceived, session)
+
+    def _withoutChecks(
+        self, payloads: list[bytes], local: Address, remote: Address
+    ) -> list[bytes]:
+        rest = []
+        for data in payloads:
+            if not isMessage(data):
+                rest.append(data)
+            elif self._ice is not None:
+                self._ice.datagramReceived(data, local, remote)
+        return rest
 
     def close(self) -> None:
         """
