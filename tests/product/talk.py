@@ -100,6 +100,7 @@ class Talk(Collector):
         """
         now = self._pair.clock.seconds()
         longest, self.longest = max(self.longest, now - self._last), 0.0
+        self._last = now
         return longest
 
     def connectionLost(self, reason: Any = None) -> None:
