@@ -7,21 +7,40 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from punchd.testing.lab.namespaces import waitFor
+from punchd.core import Address
+from punchd.signaling.url import RendezvousURL
+from punchd.testing.lab import waitFor
 from punchd.testing.lab.product import START, TWISTD
 
 #: Of a rendezvous that need not be there.
 URL = "punch://127.0.0.1:9"
 
 
+@dataclass
+class Started:
+    """
+    A rendezvous that runs.
+    """
+
+    url: str
+    pid: int
+
+    @property
+    def address(self) -> Address:
+        """
+        Where it listens.
+        """
+        parsed = RendezvousURL.parse(self.url)
+        return parsed.host, parsed.ports[0]
+
+
 @contextmanager
-def startedRendezvous(state: Path) -> Generator[str, None, None]:
+def startedRendezvous(state: Path) -> Generator[Started, None, None]:
     """
     Run a rendezvous on a free port of loopback.
-
-    @return: its URL.
     """
     options = [f"--state={state}", "--listen=127.0.0.1:0"]
     with open(f"{state}.log", "wb") as log:
@@ -33,7 +52,8 @@ def startedRendezvous(state: Path) -> Generator[str, None, None]:
         )
     try:
         waitFor((state / "url").exists, START, "the rendezvous")
-        yield (state / "url").read_text().strip()
+        yield Started((state / "url").read_text().strip(), process.pid)
     finally:
         process.terminate()
         process.wait(15)
+    assert "Traceback" not in Path(f"{state}.log").read_text()

@@ -287,8 +287,8 @@ def test_fingerprint(folder):
     A rendezvous that has another key than its URL says, or that nobody vouches for
     when the URL says none, ends the client.
     """
-    with startedRendezvous(folder / "rendezvous") as url:
-        host, _, real = url.partition("#")
+    with startedRendezvous(folder / "rendezvous") as started:
+        host, _, real = started.url.partition("#")
         other = StateFolder(str(folder / "bob")).identity().peerId
         said = _client(folder, f"--rendezvous={host}#{other}")
         assert said.startswith(f"The rendezvous at 127.0.0.1 shows the key {real}, but")
