@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import signal
+import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -19,6 +22,7 @@ from punchd.testing.demo.kernel import KernelStage
 from punchd.testing.demo.play import Play
 from punchd.testing.demo.simulated import SimulatedStage
 from punchd.testing.demo.stage import DemoFailed, Stage
+from punchd.testing.demo.timeline import WIDTH
 from punchd.testing.lab import KINDS, LabError
 from punchd.testing.scenario import NATS, kinds
 
@@ -109,6 +113,10 @@ class DemoOptions(Command):
                 Play(stage, line).run()
             except DemoFailed as e:
                 raise PunchError(str(e)) from e
+            except (LabError, OSError, RuntimeError, subprocess.SubprocessError) as e:
+                if isinstance(e, BrokenPipeError):
+                    raise
+                raise PunchError(f"The demo broke off: {e}.") from e
             finally:
                 stage.close()
         return 0
@@ -123,6 +131,7 @@ class DemoOptions(Command):
                 stage, why = _kernelStage(kindA, kindB, delay)
             except LabError as e:
                 first = (str(e).strip() or repr(e)).splitlines()[0]
+                first = re.sub(r"^\[Errno \d+\] ", "", first)
                 why = f"since {_who()} cannot have network namespaces here: {first}"
             except ValueError as e:
                 raise usage.UsageError(f"{kindA} {kindB}: {e}.") from e
@@ -131,7 +140,7 @@ class DemoOptions(Command):
                 stage = SimulatedStage(kindA, kindB, delay)
             except ValueError as e:
                 raise usage.UsageError(f"{kindA} {kindB}: {e}.") from e
-        line(f"Two hosts behind NATs, in {stage.title}, {why}.")
+        line(textwrap.fill(f"Two hosts behind NATs, in {stage.title}, {why}.", WIDTH))
         return stage
 
     def _whyNoKernel(self) -> str | None:
@@ -156,7 +165,9 @@ def _kernelStage(kindA: str, kindB: str, delay: float) -> tuple[Stage, str]:
         if not delay or "tun" not in str(e).lower():
             raise
     # Real NATs without a delay tell more than the simulator does.
-    return KernelStage(kindA, kindB, 0.0), f"{why}, without --delay: no /dev/net/tun"
+    return KernelStage(
+        kindA, kindB, 0.0
+    ), f"{why}, without delay for want of /dev/net/tun"
 
 
 def _who() -> str:

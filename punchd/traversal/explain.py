@@ -46,7 +46,8 @@ def explain(
         if verdict.outcome is Outcome.FAILED:
             lines.append(_sentence(verdict))
     checks, relay = last.get("checks"), last.get("relay")
-    if relay is not None and relay.reason is Reason.RELAY_UNREACHABLE:
+    silent = relay is not None and relay.outcome is Outcome.FAILED
+    if silent and mapping is None:
         lines.append(
             "Neither the relay nor the peer answers over UDP: a firewall on your side"
             " probably drops it."

@@ -136,11 +136,12 @@ class Play:
             raise DemoFailed(f"{_size(transfer.size)} did not arrive: {why}.")
         if transfer.got != transfer.sent:
             raise DemoFailed("B did not receive the bytes that A has sent.")
+        rate = _size(transfer.size / transfer.seconds)
         timeline.say(
             stage.now(),
             "B",
-            f"the program has {_size(transfer.size)}, SHA-256 {transfer.got[:8]}..."
-            f" as sent, {_size(transfer.size / transfer.seconds)}/s",
+            f"got {_size(transfer.size)} at {rate}/s,"
+            f" SHA-256 {transfer.got[:8]}... as sent",
         )
 
     def _takeDetour(self) -> None:
