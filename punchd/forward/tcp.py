@@ -31,6 +31,10 @@ from zope.interface import implementer
 #: because a connection that is not read does not tell that it is gone.
 EARLY = 1 << 16
 
+#: Bytes that are read from a TCP connection at a time: several bursts for the
+#: network.  Twisted's default of 64 KiB makes a full one and a bit.
+READ = 1 << 18
+
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
 class Half(Protocol):
@@ -72,6 +76,8 @@ class Half(Protocol):
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
             self.transport.setTcpKeepAlive(True)
+            if hasattr(self.transport, "bufferSize"):
+                self.transport.bufferSize = READ
 
     def dataReceived(self, data: bytes) -> None:
         """
