@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -19,7 +20,7 @@ from punchd.errors import (
     SessionLost,
 )
 from punchd.session.context import Context
-from punchd.session.negotiation import makeAnswer
+from punchd.session.negotiation import credentialsOf, makeAnswer
 from punchd.session.session import Session
 from punchd.session.stream import Stream
 from punchd.signaling.offer import Offer
@@ -65,6 +66,7 @@ class Peers:
         self.sessions: dict[str, Session] = {}
         self.ended: dict[str, Session] = {}
         self._replays = ReplayGuard()
+        self._admitted: WeakKeyDictionary[Stream, tuple[str, str]] = WeakKeyDictionary()
 
     # --- ours
 
@@ -111,6 +113,7 @@ class Peers:
 
     def _streamOpened(self, session: Session, service: str, stream: Stream) -> None:
         if self.permissions.allows(session.peerId, service):
+            self._admitted[stream] = (session.peerId, service)
             self.publish(session.peerId, service, stream)
         else:
             self.log.info(
@@ -122,6 +125,9 @@ class Peers:
         """
         End what is not permitted any more.
         """
+        for stream, (peerId, service) in list(self._admitted.items()):
+            if not self.permissions.allows(peerId, service):
+                stream.abortConnection()
         for session in list(self.sessions.values()):
             if session.role == "listener" and not self.permissions.allowsPeer(
                 session.peerId
@@ -152,8 +158,10 @@ class Peers:
                 expectedRecipient=self.context.identity.peerId,
                 wallTime=self.context.wallClock(),
             )
-            self._replays.remember(dialler, dialId, self.context.clock.seconds())
-        except OfferError as e:
+            # Before a session is made of it, or the one that there is ends.
+            credentialsOf(offer)
+            self._replays.check(dialler, dialId, self.context.clock.seconds())
+        except (OfferError, ValueError) as e:
             self.log.info("An offer was refused: {error}", error=str(e))
             raise PeerUnavailable() from e
         if offer.dialId != dialId:
@@ -166,6 +174,8 @@ class Peers:
                 "{peer} dials and is not allowed", peer=self.context.nameOf(dialler)
             )
             raise PeerUnavailable()
+        # Strangers, who may be many, get no memory.
+        self._replays.remember(dialler, dialId, self.context.clock.seconds())
         if offer.resume:
             return self._resume(session, offer, sealed, observed)
         return self._accept(session, offer, sealed, flight, observed)

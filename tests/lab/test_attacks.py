@@ -173,6 +173,7 @@ def test_refusedDials(running, attack, mallory):
         "another's": eve.refusal(peer, stolen, stolen.seal(mallory)),
         "misdirected": attacker.refusal(peer, other),
         "garbage": attacker.refusal(peer, broken, os.urandom(2000)),
+        "useless": attacker.refusal(peer, attacker.offer(peer, password="short")),
         "not allowed": eve.refusal(peer, eve.offer(peer)),
         "unknown": eve.refusal(nobody, eve.offer(nobody)),
     }
@@ -187,9 +188,11 @@ def test_refusedDials(running, attack, mallory):
         "An offer was signed too long ago",
         "A signed message was meant for another peer",
         "A message was not signed by the peer it claims to come from.",
+        "an ICE password has 22 to 256 characters",
         "dials and is not allowed",
     ):
         assert why in log
+    assert running.status("b")["sessions"] == []
     # It can fail: an honest dial is told B's address.
     assert attacker.dial(peer, attacker.offer(peer))["observed"]
 
