@@ -169,5 +169,5 @@ def failure(pair: Pair, service: str = "echo", timeout: float = 60.0) -> BaseExc
     opened = pair.a.open(pair.identityB.peerId, service)
     opened.addErrback(caught.append)
     pair.network.runUntil(lambda: opened.called, timeout)
-    [reason] = caught
-    return reason.value
+    assert isinstance(caught[0].value, BaseException)
+    return caught[0].value

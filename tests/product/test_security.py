@@ -74,7 +74,6 @@ def test_notAllowed() -> None:
     """
     with product(KIND, KIND) as pair, stranger(pair) as client:
         toStranger = sentTo(pair, STRANGER)
-        came: list[bytes] = []
         seen = pair.network.capture("received", matches=lambda r: r.where == "stranger")
         reason, _ = refusal(pair, client.open(pair.identityB.peerId, "echo"))
         pair.network.advance(10.0)
@@ -115,7 +114,7 @@ def record(pair: Pair) -> list[tuple[Any, ...]]:
         kept.append(arguments)
         return incoming(*arguments)
 
-    pair.b.peers.incoming = keep  # type: ignore[method-assign]
+    pair.b.peers.incoming = keep  # type: ignore
     return kept
 
 

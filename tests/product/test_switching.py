@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import pytest
 
+from punchd.errors import PathsExhausted
+
 from .talk import product, talk, until
 
 DIRECT = ("direct", "direct")
@@ -152,8 +154,8 @@ def test_patience() -> None:
         for client in (p.a, p.b):
             [ended] = client.peers.ended.values()
             assert ended.reason is not None
-            assert ended.reason.type.__name__ == "PathsExhausted"
-        assert words.reason.type.__name__ == "PathsExhausted"
+            assert ended.reason.check(PathsExhausted)
+        assert words.reason.check(PathsExhausted)
         p.scenario.sideA.restore()
         p.network.advance(60.0)
         again = talk(p)
