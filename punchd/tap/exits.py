@@ -31,6 +31,16 @@ class CommandOptions(usage.Options):
 
     program = ""
 
+    def getUsage(self, width: int | None = None) -> str:
+        """
+        Show the docstrings of options without their line breaks.
+        """
+        self.docs = {
+            name: " ".join((text or "").split()) for name, text in self.docs.items()
+        }
+        found: str = super().getUsage(width)
+        return found
+
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """
         @raise SystemExit: with one sentence, when something is wrong.
