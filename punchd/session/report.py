@@ -60,20 +60,22 @@ def why(session: Session, name: str, mapping: str | None) -> dict[str, Any]:
     """
     pair = session.paths.current
     over = session.reason
+    kind = None if pair is None or over is not None else pair.kind
+    lines = explain(
+        name,
+        session.state,
+        kind,
+        None if pair is None else pair.strategy,
+        mapping,
+        session.verdicts,
+        None if over is None else over.getErrorMessage(),
+    )
+    if over is None and kind != "direct" and session.checks.running:
+        lines.append("Direct paths are being tried; ask again in some seconds.")
     return {
         "path": describe(session)["path"],
         "verdicts": [verdict.toDict() for verdict in session.verdicts],
-        "text": "\n".join(
-            explain(
-                name,
-                session.state,
-                None if pair is None or over is not None else pair.kind,
-                None if pair is None else pair.strategy,
-                mapping,
-                session.verdicts,
-                None if over is None else over.getErrorMessage(),
-            )
-        ),
+        "text": "\n".join(lines),
     }
 
 

@@ -128,6 +128,8 @@ def test_relayed(product, kindA, kindB):
     paths = _carry(running, sock, "relayed")
     _assertCrossed(running.lab, "relayed")
     assert [path["strategy"] for path in paths] == ["relay", "relay"]
+    said = _why(running, "a")
+    assert ("being tried" in said) is not ("no check was answered" in said)
 
     def tried():
         verdicts = [running.session(letter)["verdicts"] for letter in "ab"]
