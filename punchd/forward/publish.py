@@ -11,6 +11,7 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.endpoints import clientFromString, serverFromString
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import (
     CannotListenError,
     ConnectError,
@@ -182,9 +183,12 @@ class Forwarder(Service):
 
     def _listens(self, port: IListeningPort) -> None:
         self.port = port
-        self._log.info(
-            "{rule} listens on {host}", rule=str(self.rule), host=port.getHost()
-        )
+        host = port.getHost()
+        if isinstance(host, (IPv4Address, IPv6Address)):
+            where: object = f"port {host.port} of {host.host}"
+        else:
+            where = host
+        self._log.info("{rule} listens on {where}", rule=str(self.rule), where=where)
 
     def _fault(self, failure: Failure) -> InvalidOption:
         why: object = failure.value
