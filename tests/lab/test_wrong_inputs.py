@@ -19,6 +19,7 @@ from punchd.services.state import StateFolder
 from punchd.testing.lab.product import PUNCHD, TWISTD
 
 from .starting import URL, startedRendezvous
+from .tools import connect
 
 #: What a sentence never holds, and no program prints beside it.
 _UGLY = ("Traceback", "Error:", "Errno", "0x", "Usage:", "<", " b'")
@@ -295,3 +296,35 @@ def test_fingerprint(folder):
         assert other in said
         said = _client(folder, f"--rendezvous={host}")
         assert "its URL names no fingerprint; expected --rendezvous=URL as" in said
+
+
+# --- peers and services --------------------------------------------------------------
+
+
+def test_services(product):
+    """
+    A user of a forward whose service is not published, whose program is down or
+    whose peer is offline is disconnected at once, and the log says in a sentence
+    which forward that was and why; C{punchd ping} says so, too.
+    """
+    nobody = "a" * 52
+    expected = {
+        7001: ("b/nothing", "The peer publishes no service of that name."),
+        7002: ("b/down", "The program behind the service refused the connection."),
+        7003: (f"{nobody}/x", "The peer is offline, unknown, or does not let you in."),
+    }
+    forwards = [f"--forward=tcp:{p}={name}" for p, (name, _) in expected.items()]
+    running = product(a=forwards, b=["--publish=down=tcp:127.0.0.1:8"], delay=0)
+    for port, (name, why) in expected.items():
+        with connect(running.lab.hostA, port) as user:
+            with pytest.raises(ConnectionResetError):
+                user.recv(1)
+        sentence = f"--forward=tcp:{port}:interface=127.0.0.1={name}: {why}"
+        assert running.log("a").read_text().count(sentence) == 1
+
+    said = _sentence(running.punchd("a", "ping", nobody), "punchd")
+    assert said == "The peer is offline, unknown, or does not let you in."
+    said = _sentence(running.punchd("a", "why", "nobody"), "punchd")
+    assert said.startswith("No peer is named 'nobody'")
+    # The session itself is well.
+    assert running.punchd("a", "ping", "b", "--count=1").returncode == 0
