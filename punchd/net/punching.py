@@ -118,6 +118,12 @@ class PunchingSocket:
         """
         self._relays[relayed] = send
 
+    def isRelay(self, local: Address) -> bool:
+        """
+        @return: whether C{local} is a relayed address of ours.
+        """
+        return local in self._relays
+
     def removeRelay(self, relayed: Address) -> None:
         """
         The relayed address is ours no more.

@@ -5,7 +5,7 @@ the rendezvous.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal, Protocol
 
 from twisted.internet.interfaces import IReactorTime
@@ -100,6 +100,7 @@ class Carrier:
         self.received = 0
         self.captured: list[bytes] | None = []
         self._remotes: set[Address] = set()
+        self._refused: set[Address] = set()
         self._ufrag: str | None = None
         self._ice: Driver | None = None
         self.quic = Driver(quic, self._sendQuic, listener.quicHappened, clock)
@@ -132,6 +133,21 @@ class Carrier:
         """
         if self._ice is not None:
             self._ice.call(command, *args)
+
+    def refuse(self, remotes: Collection[Address]) -> None:
+        """
+        The user does not want paths to these.
+        """
+        self._refused |= set(remotes)
+
+    def _wanted(self, local: Address, remote: Address) -> bool:
+        """
+        @return: whether the user may want what checks find on this 5-tuple.
+        """
+        if self.paths.mode == "relay" and not self.socket.isRelay(local):
+            pairs = (p for p in self.pairs if p.remote.address == remote)
+            return any(pair.kind == "relayed" for pair in pairs)
+        return remote not in self._refused
 
     def addRemote(self, remote: Address) -> None:
         """
@@ -332,7 +348,7 @@ class Carrier:
         for data in payloads:
             if not isMessage(data):
                 rest.append(data)
-            elif self._ice is not None:
+            elif self._ice is not None and self._wanted(local, remote):
                 self._ice.datagramReceived(data, local, remote)
         return rest
 

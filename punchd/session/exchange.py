@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from punchd.core import Address
 from punchd.errors import AuthenticationFailed, OfferError, PeerUnavailable
-from punchd.ice.candidate import Candidate
+from punchd.ice.candidate import Candidate, CandidateType
 from punchd.signaling.offer import Answer, Offer, Update
 
 from .carrier import Carrier
@@ -193,6 +193,11 @@ class Exchange:
         agent = self.carrier.agent
         if agent is None:
             return
+        mode, relay = self.context.mode, CandidateType.RELAY
+        if mode != "auto":
+            wanted = [c for c in candidates if (c.type is relay) == (mode == "relay")]
+            self.carrier.refuse({c.address for c in candidates if c not in wanted})
+            candidates = wanted
         self._permit({candidate.address[0] for candidate in candidates})
         for candidate in candidates:
             self.carrier.addRemote(candidate.address)

@@ -10,7 +10,12 @@ from typing import Any
 
 from punchd.core import Address
 from punchd.ice.agent import Agent
-from punchd.ice.candidate import Candidate, isPairable, reflexiveCandidate
+from punchd.ice.candidate import (
+    Candidate,
+    CandidateType,
+    isPairable,
+    reflexiveCandidate,
+)
 from punchd.ice.credentials import Credentials, makeCredentials
 from punchd.signaling.admission import admissibleCandidates
 from punchd.signaling.offer import Answer, Offer, Role, Update, hashOf
@@ -118,9 +123,13 @@ def makeUpdate(
 
 def ourCandidates(context: Context) -> list[dict[str, object]]:
     """
-    @return: our candidates as signaling carries them.
+    @return: our candidates as signaling carries them; with C{--path=relay} no
+        other address of ours is the peer's business.
     """
-    return [each.toDict() for each in context.gathering.candidates()]
+    found = context.gathering.candidates()
+    if context.mode == "relay":
+        found = [each for each in found if each.type is CandidateType.RELAY]
+    return [each.toDict() for each in found]
 
 
 def theirCandidates(

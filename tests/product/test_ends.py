@@ -8,6 +8,7 @@ import pytest
 
 from punchd.errors import PathsExhausted
 from punchd.testing.pair import Collector
+from punchd.testing.scenario import RENDEZVOUS_HOSTS
 
 from .talk import RTT, failure, firstByte, product, talk, until
 
@@ -101,15 +102,37 @@ def test_stopWhileDialling() -> None:
             assert pair.b.peers.sessions == {}
 
 
-def test_relayOnly() -> None:
+@pytest.mark.parametrize("modes", [("relay", "relay"), ("relay", "auto")])
+@pytest.mark.parametrize("kind", ["open", "symmetric"])
+def test_relayOnly(kind: str, modes: tuple[str, str]) -> None:
     """
-    With C{--path=relay} the session is relayed though a direct path exists,
-    and stays so.
+    With C{--path=relay} on one side the session is relayed on both, though a
+    direct path exists, and that host sends to the rendezvous alone.
     """
-    with product("open", "open", options={"mode": "relay"}) as pair:
+    with product(kind, kind) as pair:
+        pair.a.context.mode, pair.b.context.mode = modes
+        sent = pair.network.capture(
+            "sent", matches=lambda r: r.where == "hostA" and r.protocol == "udp"
+        )
         assert firstByte(pair)[2] <= 4.5 * RTT
         pair.network.advance(60.0)
         assert pair.kinds() == ("relayed", "relayed")
+        assert {r.destination[0] for r in sent.stop()} <= set(RENDEZVOUS_HOSTS)
+
+
+@pytest.mark.parametrize("modes", [("direct", "auto"), ("direct", "relay")])
+def test_noPathBothWant(modes: tuple[str, str]) -> None:
+    """
+    Where one side takes no relayed path, the other does not carry the session
+    over one either: both say that there is none.
+    """
+    with product("symmetric", "symmetric") as pair:
+        pair.a.context.mode, pair.b.context.mode = modes
+        words = talk(pair)
+        pair.network.advance(10.0)
+        assert pair.kinds() == (None, None)
+        pair.network.runUntil(lambda: words.reason, 60.0)
+        assert "No path" in words.reason.getErrorMessage()
 
 
 def test_directOnly() -> None:
