@@ -1,0 +1,3 @@
+"""
+Port mapping: a home router that is asked in its own network opens a port to us.
+"""
