@@ -169,11 +169,18 @@ class Peers:
 
     def forget(self, host: str) -> None:
         """
-        Want no permission for C{host} any more, nor its channels.
+        Want no permission for C{host} any more, nor its channels.  The server
+        knows those until they expire, and may use them when C{host} is permitted
+        again: their numbers are kept as long.
         """
         self._permissions.pop(host, None)
-        for peer in [each for each in self._channels if each[0] == host]:
-            self._drop(peer)
+        for peer, channel in list(self._channels.items()):
+            if peer[0] != host:
+                continue
+            if channel.number is None:
+                self._drop(peer)
+            else:
+                channel.lastSent = -CHANNEL_REFRESH
         self._arm()
 
     def channelTo(self, peer: Address, now: float) -> int | None:

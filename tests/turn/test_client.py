@@ -221,6 +221,30 @@ def test_channelInUseIsRefreshed() -> None:
     assert kinds(client.takeDatagrams()) == ["ChannelData"]
 
 
+def test_forgottenAndPermittedAgain() -> None:
+    """
+    A host that is permitted again is heard on the channel that the server still
+    has for it; one that stays forgotten loses the channel.
+    """
+    link = Link()
+    client = link.allocated()
+    for _ in range(4):
+        client.send(b"data", PEER, link.now)
+        link.pump()
+    (allocation,) = link.server.allocations()
+    assert list(allocation.channels) == [0x4000]
+    client.forget([PEER[0]])
+    client.permit([PEER[0]], link.now)
+    link.pump()
+    assert client.relayed is not None
+    link.fromPeer(b"hello again", client.relayed)
+    assert link.take() == [RelayedDatagram(b"hello again", PEER)]
+    client.forget([PEER[0]])
+    for _ in range(30):
+        link.advance(60.0)
+    assert allocation.channels[0x4000].expires < link.now
+
+
 def test_expiredOnTheServer() -> None:
     """
     When the server has forgotten us, we hear it at the next refresh, may
