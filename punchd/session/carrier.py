@@ -356,6 +356,8 @@ class Carrier:
         """
         Stop everything at once.
         """
+        if self.paths.current is not None and self._ice is not None:
+            self.quic.call(self.quicCore.close, 0, "The session is over.")
         self._closed = True
         for remote in self._remotes:
             self.socket.demux.unregister(remote, self)

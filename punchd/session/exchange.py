@@ -143,8 +143,7 @@ class Exchange:
         def answered(got: DialAnswer) -> None:
             answer = self._open(sealed, got.answer, dialId)
             if answer.refusal:
-                if answer.incarnation != self.peerIncarnation:
-                    session.peerRestarted()
+                session.disowned(answer.incarnation != self.peerIncarnation)
                 raise PeerUnavailable("The peer knows nothing of this session.")
             if self._restarts != restart:
                 raise PeerUnavailable("The peer asked for new paths itself.")

@@ -229,15 +229,14 @@ class Streams:
 
     def close(self, reason: str = "") -> None:
         """
-        Say goodbye, and fail every stream.
+        Say goodbye, and fail every stream.  The connection is left open, so
+        that QUIC repeats the goodbye until it got there.
         """
-        now = self._clock()
-        self._core.note(now)
+        self._core.note(self._clock())
         if self.lost is None:
             self._channel.send(Bye(reason))
             self._channel.flush()
         self.lose(SessionLost(reason))
-        self._core.close(NO_ERROR, reason, now)
         self._kick()
 
     def eventReceived(self, event: Event) -> None:

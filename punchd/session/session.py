@@ -209,11 +209,12 @@ class Session:
         if self.state in ("signaling", "checking", "recovering"):
             self.life.peerClosed(Failure(SessionLost(f"The peer ended it: {reason}")))
 
-    def peerRestarted(self) -> None:
+    def disowned(self, restarted: bool) -> None:
         """
-        The peer proved that it knows nothing of this session.
+        The peer proved that it knows nothing of this session any more.
         """
-        self.life.peerClosed(Failure(PeerRestarted()))
+        error = PeerRestarted() if restarted else SessionLost("The peer ended it.")
+        self.life.peerClosed(Failure(error))
 
     # --- World
 

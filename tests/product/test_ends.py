@@ -76,7 +76,7 @@ def test_goodbye(kind: str, who: str) -> None:
         pair.network.advance(2.0)
         stopping = getattr(pair, who).stopService()
         other = pair.b if who == "a" else pair.a
-        assert until(pair, lambda: not other.peers.sessions, 5.0) < 1.0
+        assert until(pair, lambda: not other.peers.sessions, 5.0) < 3 * RTT
         [ended] = other.peers.ended.values()
         assert ended.reason is not None
         assert "stopped" in ended.reason.getErrorMessage()
