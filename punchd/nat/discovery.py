@@ -22,8 +22,7 @@ times before it counts.  All is over 13 round trips after the first answer.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from enum import Enum
+from dataclasses import replace
 from typing import Final
 
 from punchd.core import Address, Datagram, Entropy
@@ -33,64 +32,13 @@ from punchd.stun.transaction import fastSchedule
 from .asking import INITIAL_RTT, Questions, Reply, patience
 from .behavior import Filtering, Mapping, NatBehavior
 from .sample import Sample
+from .steps import Discovered, Step, StepEnded
 
 #: Seconds after which a server that never answered counts as unreachable.
 PATIENCE: Final = 2.5
 
 
-class Test(Enum):
-    """
-    The tests, by what they ask for.
-    """
-
-    __test__ = False
-
-    MAPPING1 = "mapped address"
-    SPARE2 = "mapped address of the second socket"
-    SPARE3 = "mapped address of the third socket"
-    MAPPING2 = "mapping towards another host"
-    MAPPING3 = "mapping towards another port"
-    FILTERING2 = "answer from another host"
-    FILTERING3 = "answer from another port"
-    HAIRPIN = "packet to our own outside address"
-
-
-_FIRSTS = (Test.MAPPING1, Test.SPARE2, Test.SPARE3)
-
-
-@dataclass(frozen=True, slots=True)
-class TestEnded:
-    """
-    Progress.
-
-    @ivar passed: whether there was an answer.
-    @ivar mapped: the outside address that it told of.
-    """
-
-    __test__ = False
-
-    test: Test
-    passed: bool
-    mapped: Address | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Discovered:
-    """
-    The end of it.
-
-    @ivar behavior: what was found out.
-    @ivar reachable: whether the server answers over UDP at all.
-    @ivar rtt: seconds to the server and back, if measured.
-    @ivar alternate: the server's other address, if it has one.
-    @ivar samples: where sockets of ours were seen, for the port model.
-    """
-
-    behavior: NatBehavior
-    reachable: bool
-    rtt: float | None = None
-    alternate: Address | None = None
-    samples: tuple[Sample, ...] = ()
+_FIRSTS = (Step.MAPPING1, Step.SPARE2, Step.SPARE3)
 
 
 class Discovery:
@@ -122,8 +70,8 @@ class Discovery:
         self._alternate = alternate
         self._guess = INITIAL_RTT if rtt is None else rtt
         self._rtt: float | None = None
-        self._mapped: dict[Test, Address] = {}
-        self._passed: dict[Test, bool | None] = {}
+        self._mapped: dict[Step, Address] = {}
+        self._passed: dict[Step, bool | None] = {}
         self._translated = True
         self._samples: list[Sample] = []
         self._events: list[object] = []
@@ -139,7 +87,7 @@ class Discovery:
 
     def _ask(
         self,
-        test: Test,
+        test: Step,
         socket: Address,
         server: Address,
         schedule: tuple[float, ...],
@@ -163,12 +111,13 @@ class Discovery:
         reply = self._questions.received(data, local, remote, now)
         if reply is not None:
             self._replied(reply, now)
+            self._finish()
         elif (
-            self._questions.own(data) is Test.HAIRPIN
-            and self._passed.get(Test.HAIRPIN) is None
+            self._questions.own(data) is Step.HAIRPIN
+            and self._passed.get(Step.HAIRPIN) is None
         ):
-            self._settle(Test.HAIRPIN, True)
-            self._questions.cancel(Test.HAIRPIN)
+            self._settle(Step.HAIRPIN, True)
+            self._questions.cancel(Step.HAIRPIN)
             self._finish()
 
     def timeReached(self, now: float) -> None:
@@ -177,34 +126,35 @@ class Discovery:
         """
         for reply in self._questions.poll(now):
             self._replied(reply, now)
+        self._finish()
 
     def _replied(self, reply: Reply, now: float) -> None:
         test = reply.question.name
-        assert isinstance(test, Test)
+        assert isinstance(test, Step)
         mapped: Address | None = None
         if reply.succeeded and reply.message is not None:
             mapped = reply.message.get(Attribute.XOR_MAPPED_ADDRESS)
-        if test in (Test.FILTERING2, Test.FILTERING3):
+        if test in (Step.FILTERING2, Step.FILTERING3):
             if reply.message is not None and not self._elsewhere(test, reply.remote):
                 # The server does not know how to answer from elsewhere.
                 self._passed.pop(test, None)
             else:
                 self._settle(test, mapped is not None)
-        elif test is Test.HAIRPIN:
-            self._settle(test, mapped is not None)
+        elif test is Step.HAIRPIN:
+            if self._passed[test] is None:
+                self._settle(test, mapped is not None)
         elif mapped is None or reply.remote != reply.question.transaction.destination:
             self._settle(test, False)
         else:
             self._seen(test, mapped, reply, now)
         self._go(test, now)
-        self._finish()
 
-    def _elsewhere(self, test: Test, remote: Address) -> bool:
-        if test is Test.FILTERING3:
+    def _elsewhere(self, test: Step, remote: Address) -> bool:
+        if test is Step.FILTERING3:
             return remote[0] == self.server[0] and remote[1] != self.server[1]
         return remote[0] != self.server[0]
 
-    def _seen(self, test: Test, mapped: Address, reply: Reply, now: float) -> None:
+    def _seen(self, test: Step, mapped: Address, reply: Reply, now: float) -> None:
         self._mapped[test] = mapped
         question = reply.question
         self._samples.append(
@@ -212,34 +162,34 @@ class Discovery:
         )
         if reply.rtt is not None:
             self._rtt = reply.rtt if self._rtt is None else min(self._rtt, reply.rtt)
-        if test is Test.MAPPING1:
+        if test is Step.MAPPING1:
             self._translated = mapped[0] != reply.local[0]
             if reply.message is not None:
                 told = reply.message.get(Attribute.OTHER_ADDRESS)
                 self._alternate = told or self._alternate
         self._settle(test, True)
 
-    def _settle(self, test: Test, passed: bool) -> None:
+    def _settle(self, test: Step, passed: bool) -> None:
         self._passed[test] = passed
-        self._events.append(TestEnded(test, passed, self._mapped.get(test)))
+        self._events.append(StepEnded(test, passed, self._mapped.get(test)))
 
     # --- which test follows which
 
-    def _go(self, test: Test, now: float) -> None:
+    def _go(self, test: Step, now: float) -> None:
         asked = [each for each in _FIRSTS if each in self._passed]
         if test in _FIRSTS:
             if all(self._passed[each] is not None for each in asked):
                 self._second(now)
-        elif test in (Test.FILTERING2, Test.FILTERING3):
+        elif test in (Step.FILTERING2, Step.FILTERING3):
             if self._spare is self._sockets[0] and self._filteringDone():
                 self._mapping2(now)
-        elif test is Test.MAPPING2 and self._differs(test):
+        elif test is Step.MAPPING2 and self._differs(test):
             self._mapping3(now)
 
     def _second(self, now: float) -> None:
-        if not self._passed[Test.MAPPING1]:
+        if not self._passed[Step.MAPPING1]:
             return
-        if self._alternate is not None and self._passed.get(Test.SPARE2, True):
+        if self._alternate is not None and self._passed.get(Step.SPARE2, True):
             self._filtering(now)
         if self._spare is not self._sockets[0] or self._filteringDone():
             self._mapping2(now)
@@ -254,19 +204,19 @@ class Discovery:
         spare, server = self._spare, self.server
         if otherHost:
             attribute = (Attribute.CHANGE_REQUEST, change)
-            self._ask(Test.FILTERING2, spare, server, waits, now, attribute)
+            self._ask(Step.FILTERING2, spare, server, waits, now, attribute)
         if otherPort:
             attribute = (Attribute.CHANGE_REQUEST, CHANGE_PORT)
-            self._ask(Test.FILTERING3, spare, server, waits, now, attribute)
+            self._ask(Step.FILTERING3, spare, server, waits, now, attribute)
 
     def _filteringDone(self) -> bool:
         return all(
             self._passed.get(test, False) is not None
-            for test in (Test.FILTERING2, Test.FILTERING3)
+            for test in (Step.FILTERING2, Step.FILTERING3)
         )
 
     def _mapping2(self, now: float) -> None:
-        if self._alternate is None or Test.MAPPING2 in self._passed:
+        if self._alternate is None or Step.MAPPING2 in self._passed:
             return
         if self._alternate[0] == self.server[0]:
             self._mapping3(now)
@@ -274,35 +224,35 @@ class Discovery:
         # RFC 5780, 4.3: the other host, the same port.
         other = (self._alternate[0], self.server[1])
         waits = patience(self._rtt or self._guess)
-        self._ask(Test.MAPPING2, self._sockets[0], other, waits, now)
+        self._ask(Step.MAPPING2, self._sockets[0], other, waits, now)
 
     def _mapping3(self, now: float) -> None:
         assert self._alternate is not None
-        if self._alternate[1] == self.server[1] or Test.MAPPING3 in self._passed:
+        if self._alternate[1] == self.server[1] or Step.MAPPING3 in self._passed:
             return
         waits = patience(self._rtt or self._guess)
-        self._ask(Test.MAPPING3, self._sockets[0], self._alternate, waits, now)
+        self._ask(Step.MAPPING3, self._sockets[0], self._alternate, waits, now)
 
     def _hairpin(self, now: float) -> None:
         # Of two sockets the first would have to join in, which is left alone.
         if len(self._sockets) < 3 or not self._translated:
             return
-        second, third = self._mapped.get(Test.SPARE2), self._mapped.get(Test.SPARE3)
+        second, third = self._mapped.get(Step.SPARE2), self._mapped.get(Step.SPARE3)
         if second is None or third is None:
             return
         waits = patience(self._rtt or self._guess)
         # Both ways, as a filter may want (RFC 4787, 6 leaves it on).
-        self._ask(Test.HAIRPIN, self._sockets[1], third, waits, now)
-        self._ask(Test.HAIRPIN, self._sockets[2], second, waits, now)
+        self._ask(Step.HAIRPIN, self._sockets[1], third, waits, now)
+        self._ask(Step.HAIRPIN, self._sockets[2], second, waits, now)
 
-    def _differs(self, test: Test) -> bool:
+    def _differs(self, test: Step) -> bool:
         mapped = self._mapped.get(test)
-        return mapped is not None and mapped != self._mapped[Test.MAPPING1]
+        return mapped is not None and mapped != self._mapped[Step.MAPPING1]
 
     # --- the result
 
     def _finish(self) -> None:
-        if self._ended or len(self._questions):
+        if self._ended or not self._passed or len(self._questions):
             return
         self._ended = True
         self._events.append(
@@ -321,7 +271,7 @@ class Discovery:
         """
         hosts = dict.fromkeys(mapped[0] for mapped in self._mapped.values())
         found = NatBehavior(publicAddresses=tuple(hosts), translated=self._translated)
-        if Test.MAPPING1 not in self._mapped:
+        if Step.MAPPING1 not in self._mapped:
             return found
         assumed: list[str] = []
         return replace(
@@ -333,11 +283,11 @@ class Discovery:
         )
 
     def _mappingFound(self, assumed: list[str]) -> Mapping:
-        byHost, byPort = Test.MAPPING2 in self._mapped, Test.MAPPING3 in self._mapped
-        if byHost and not self._differs(Test.MAPPING2):
+        byHost, byPort = Step.MAPPING2 in self._mapped, Step.MAPPING3 in self._mapped
+        if byHost and not self._differs(Step.MAPPING2):
             return Mapping.ENDPOINT_INDEPENDENT
         if byHost and byPort:
-            same = self._mapped[Test.MAPPING3] == self._mapped[Test.MAPPING2]
+            same = self._mapped[Step.MAPPING3] == self._mapped[Step.MAPPING2]
             if same:
                 return Mapping.ADDRESS_DEPENDENT
             return Mapping.ADDRESS_AND_PORT_DEPENDENT
@@ -345,7 +295,7 @@ class Discovery:
             assumed.append("mapping")
             return Mapping.ADDRESS_AND_PORT_DEPENDENT
         if byPort:
-            if self._differs(Test.MAPPING3):
+            if self._differs(Step.MAPPING3):
                 return Mapping.ADDRESS_AND_PORT_DEPENDENT
             # One host with two ports cannot tell more.
             assumed.append("mapping")
@@ -355,8 +305,8 @@ class Discovery:
         return Mapping.UNKNOWN
 
     def _filteringFound(self, assumed: list[str]) -> Filtering:
-        byHost = self._passed.get(Test.FILTERING2)
-        byPort = self._passed.get(Test.FILTERING3)
+        byHost = self._passed.get(Step.FILTERING2)
+        byPort = self._passed.get(Step.FILTERING3)
         if byHost:
             return Filtering.ENDPOINT_INDEPENDENT
         if byPort:
@@ -366,14 +316,14 @@ class Discovery:
         if byHost is None and byPort is None:
             return Filtering.UNKNOWN
         # That the alternate address answers at all is what mapping II shows.
-        if Test.MAPPING2 not in self._mapped and Test.MAPPING3 not in self._mapped:
+        if Step.MAPPING2 not in self._mapped and Step.MAPPING3 not in self._mapped:
             return Filtering.UNKNOWN
         if byPort is None:
             assumed.append("filtering")
         return Filtering.ADDRESS_AND_PORT_DEPENDENT
 
     def _hairpinFound(self) -> bool | None:
-        passed = self._passed.get(Test.HAIRPIN)
+        passed = self._passed.get(Step.HAIRPIN)
         if passed or self._mappingFound([]) is Mapping.ENDPOINT_INDEPENDENT:
             return passed
         # The outside ports of these very flows are unknown: no filter opened.
@@ -389,7 +339,7 @@ class Discovery:
 
     def takeEvents(self) -> list[object]:
         """
-        @return: L{TestEnded}, and one L{Discovered} at the end.
+        @return: L{StepEnded}, and one L{Discovered} at the end.
         """
         taken, self._events = self._events, []
         return taken
