@@ -248,7 +248,10 @@ class Relay:
         """
         if self._client is not None and self._driver is not None:
             self._driver.call(self._client.release)
+        had = self.relayed is not None
         self._forget()
+        if had:
+            self.onChanged()
         self._permitted.clear()
         self._wanted.clear()
         waiting, self._waiting = self._waiting, []
