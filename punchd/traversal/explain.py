@@ -104,8 +104,9 @@ def _advice(checks: Verdict, mapping: str | None) -> str:
         )
     if not checks.evidence.get("heardFrom") and mapping is None:
         return (
-            "The rendezvous has not seen where your UDP packets come from: a"
-            " firewall on your side seems to block UDP."
+            "One of the two sides has a NAT that gives every destination another"
+            " port, or a firewall that drops UDP; which of them is not known,"
+            " because the rendezvous has one address only."
         )
     if not checks.evidence.get("heardFrom"):
         return (
