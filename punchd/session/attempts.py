@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from punchd.core import Address
@@ -17,6 +18,10 @@ from punchd.traversal.verdict import Outcome, Reason, Verdict
 from .carrier import Carrier
 from .context import Context
 from .exchange import Exchange
+from .paths import PROOF_HASTE, PROOF_INTERVAL
+
+#: Seconds that a pair which answers checks has to carry full-size datagrams.
+_PROOF = PROOF_HASTE * PROOF_INTERVAL + 1.0
 
 
 def _verdict(
@@ -35,6 +40,7 @@ class Checks:
         self._context = context
         self._carrier = carrier
         self._waiting: Deferred[Verdict] | None = None
+        self._proof: IDelayedCall | None = None
         self._began = 0.0
         self._sentBefore = 0
 
@@ -53,8 +59,11 @@ class Checks:
         self._carrier.speculate()
         return waiting
 
-    def _forget(self, waiting: Deferred[Verdict]) -> None:
+    def _forget(self, waiting: object = None) -> None:
         self._waiting = None
+        proof, self._proof = self._proof, None
+        if proof is not None:
+            proof.cancel()
 
     @property
     def running(self) -> bool:
@@ -78,7 +87,8 @@ class Checks:
         }
 
     def _end(self, outcome: Outcome, reason: Reason, **more: object) -> None:
-        waiting, self._waiting = self._waiting, None
+        waiting = self._waiting
+        self._forget()
         if waiting is not None:
             waiting.callback(
                 Verdict("checks", outcome, reason, {**self._evidence(), **more})
@@ -107,13 +117,21 @@ class Checks:
         if not direct:
             self._end(Outcome.FAILED, Reason.NO_CANDIDATES)
         elif any(pair.state is CheckState.SUCCEEDED for pair in direct):
-            # It is being put to the proof; the agent tells again if it fails.
-            if all(pair.reported is not None for pair in direct if pair.valid):
-                current = self._carrier.paths.current
-                if current is None or current.kind != "direct":
-                    self._end(Outcome.FAILED, Reason.ONE_WAY)
+            # It is being put to the proof now.
+            if self._proof is None:
+                self._proof = self._context.clock.callLater(_PROOF, self._unproven)
         else:
             self._end(Outcome.FAILED, Reason.NO_ANSWER)
+
+    def _unproven(self) -> None:
+        """
+        What answered checks had its time to carry data.
+        """
+        self._proof = None
+        agent = self._carrier.agent
+        pairs = [] if agent is None else list(agent.pairs)
+        works = any(pair.valid and pair.kind == "direct" for pair in pairs)
+        self._end(Outcome.FAILED, Reason.ONE_WAY if works else Reason.NO_ANSWER)
 
 
 class Relaying:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 from itertools import permutations
-from operator import itemgetter
 
 import pytest
 
@@ -39,10 +38,11 @@ _RELAYED = [
 _PLENTY = 1 << 20
 
 
-def _start(product, kindA, kindB, **options):
+def _start(product, kindA, kindB, *, before=lambda lab: None, **options):
     """
     B publishes an echo, A forwards a port to it and connects.
 
+    @param before: called with the lab before A dials.
     @return: the product and the connection.
     """
     running = product(
@@ -53,6 +53,7 @@ def _start(product, kindA, kindB, **options):
         **options,
     )
     tool(running.lab.hostB, "echo", _PORT)
+    before(running.lab)
     return running, connect(running.lab.hostA, _FORWARD)
 
 
@@ -104,6 +105,14 @@ def _why(running, letter):
     return running.ask(letter, "why", peer=running.ids[other])["text"]
 
 
+def _verdicts(running, letter):
+    """
+    How the checks for direct paths ended.
+    """
+    verdicts = running.session(letter)["verdicts"]
+    return [each["reason"] for each in verdicts if each["strategy"] == "checks"]
+
+
 @pytest.mark.parametrize(("kindA", "kindB"), _DIRECT)
 def test_direct(product, kindA, kindB):
     """
@@ -116,6 +125,7 @@ def test_direct(product, kindA, kindB):
     hosts = [path["remote"].partition(":")[0] for path in paths]
     assert hosts == [running.lab.hostB.public[0], running.lab.hostA.public[0]]
     assert "is direct (through a hole" in _why(running, "a")
+    assert [_verdicts(running, letter) for letter in "ab"] == [["proven"]] * 2
 
 
 @pytest.mark.parametrize(("kindA", "kindB"), _RELAYED)
@@ -131,11 +141,7 @@ def test_relayed(product, kindA, kindB):
     said = _why(running, "a")
     assert ("being tried" in said) is not ("no check was answered" in said)
 
-    def tried():
-        verdicts = [running.session(letter)["verdicts"] for letter in "ab"]
-        return all("checks" in map(itemgetter("strategy"), each) for each in verdicts)
-
-    waitFor(tried, 20, "the verdict on the checks")
+    waitFor(lambda: all(_verdicts(running, x) for x in "ab"), 20, "verdicts")
     assert [running.path(letter) for letter in "ab"] == ["relayed", "relayed"]
     for letter, kind in (("a", kindA), ("b", kindB)):
         other = "b" if letter == "a" else "a"
@@ -144,6 +150,27 @@ def test_relayed(product, kindA, kindB):
         assert "no check was answered" in said
         own = "Your NAT gives every destination another port" in said
         assert own is (kind == "symmetric")
+
+
+def test_narrow(product):
+    """
+    A hole that lets only small packets pass is none: the path stays relayed, and
+    C{punchd why} tells that from no hole at all.
+    """
+
+    def before(lab):
+        for router in (lab.routerA, lab.routerB):
+            router.drop(
+                *(f"ip daddr {peer} udp length > 1100" for peer in router.peers)
+            )
+
+    kind = "portrestricted"
+    running, sock = _start(product, kind, kind, before=before)
+    _carry(running, sock, "relayed")
+    waitFor(lambda: _verdicts(running, "a"), 20, "a verdict")
+    assert _verdicts(running, "a") == ["one-way"]
+    _assertCrossed(running.lab, "relayed")
+    assert "no full-size datagram arrived" in _why(running, "a")
 
 
 def test_open(product):
