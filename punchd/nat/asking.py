@@ -48,12 +48,16 @@ class Question:
     @ivar name: what it is about.
     @ivar local: the socket that it leaves from.
     @ivar askedAt: when it left first, in seconds.
+    @ivar sentAt: when it left last.
+    @ivar replyPort: the local port at which the answer is expected.
     """
 
     name: object
     local: Address
     askedAt: float
+    sentAt: float
     transaction: Transaction
+    replyPort: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,21 +111,32 @@ class Questions:
         schedule: Schedule,
         now: float,
         *attributes: tuple[int, object],
-    ) -> bytes:
+        replyTo: Address | None = None,
+    ) -> None:
         """
         Ask.
 
-        @return: the transaction id.
+        @param replyTo: the socket that the answer is sent to, if it is another
+            one (RESPONSE-PORT).
         """
         transactionId = self._entropy(TRANSACTION_ID)
         message = request(Method.BINDING, transactionId, *attributes)
         transaction = Transaction(
             message.serialize(), server, transactionId, now, schedule, local
         )
-        self._open[transactionId] = Question(name, local, now, transaction)
+        self._open[transactionId] = Question(
+            name, local, now, now, transaction, (replyTo or local)[1]
+        )
         self._seen[transactionId] = name
-        self.poll(now)
-        return transactionId
+        self._send(self._open[transactionId], now)
+
+    def _send(self, question: Question, now: float) -> bool:
+        datagram = question.transaction.poll(now)
+        if datagram is None:
+            return False
+        question.sentAt = now
+        self._datagrams.append(datagram)
+        return True
 
     def cancel(self, *names: object) -> None:
         """
@@ -144,7 +159,7 @@ class Questions:
             question is None
             or message.method != Method.BINDING
             or message.messageClass not in (MessageClass.SUCCESS, MessageClass.ERROR)
-            or local[1] != question.local[1]
+            or not _fits(message, question, local)
         ):
             return None
         del self._open[message.transactionId]
@@ -172,10 +187,7 @@ class Questions:
         """
         silent = []
         for key, question in list(self._open.items()):
-            datagram = question.transaction.poll(now)
-            if datagram is not None:
-                self._datagrams.append(datagram)
-            elif question.transaction.timedOut:
+            if not self._send(question, now) and question.transaction.timedOut:
                 del self._open[key]
                 where = question.transaction.destination
                 silent.append(Reply(question, None, question.local, where, None))
@@ -194,3 +206,13 @@ class Questions:
         """
         due = (question.transaction.deadline for question in self._open.values())
         return min((each for each in due if each is not None), default=None)
+
+
+def _fits(message: Message, question: Question, local: Address) -> bool:
+    """
+    @return: whether a response came to the socket where it was expected; errors
+        come back to where the request came from.
+    """
+    if message.messageClass is MessageClass.ERROR:
+        return local[1] in (question.local[1], question.replyPort)
+    return local[1] == question.replyPort
