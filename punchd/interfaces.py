@@ -6,6 +6,7 @@ This module imports nothing of punchd.
 
 from __future__ import annotations
 
+from twisted.plugin import IPlugin
 from zope.interface import Attribute, Interface
 
 
@@ -124,4 +125,83 @@ class INetwork(Interface):
     def entropy(count):  # type: ignore[no-untyped-def]
         """
         @return: C{count} random bytes.
+        """
+
+
+class ICandidateSource(IPlugin):
+    """
+    A plugin that finds addresses at which others can reach the punching socket,
+    as by asking a router to open a port.
+    """
+
+    name = Attribute(
+        "What it is called in C{punchd status}: a lower-case letter, then lower-case "
+        "letters, digits and hyphens.  No two plugins have the same."
+    )
+    preference = Attribute(
+        "An L{int}: of several sources that could open a port to one socket, the one "
+        "with the greatest does."
+    )
+    families = Attribute("The address families that it can serve: of 4 and 6.")
+
+    def seek(network, base, gateway, seeker):  # type: ignore[no-untyped-def]
+        """
+        Begin to find out whether an address can be had.  Nothing waits for that,
+        and nothing is opened yet.
+
+        @param network: the L{INetwork}; blocking calls belong into threads of its
+            reactor.
+        @param base: the (host, port) of the punching socket in its own network.
+        @param gateway: the default gateway, with C{host} and C{interface}.
+        @param seeker: an L{ICandidateSeeker}, to be called in the reactor's thread.
+
+        @return: an L{ICandidateSearch}.
+        """
+
+
+class ICandidateSearch(Interface):
+    """
+    What one source does for one socket.
+    """
+
+    def map():  # type: ignore[no-untyped-def]
+        """
+        Have the address: open the port, and keep it open.  When it is open already,
+        make sure that it is.
+        """
+
+    def stop():  # type: ignore[no-untyped-def]
+        """
+        Give everything back.
+
+        @return: a L{Deferred<twisted.internet.defer.Deferred>} that fires, never
+            with a failure, when that is done; to cancel it gives up at once.
+        """
+
+
+class ICandidateSeeker(Interface):
+    """
+    Who is told what a search comes to.
+    """
+
+    def available(host):  # type: ignore[no-untyped-def]
+        """
+        An address could be had, by L{ICandidateSearch.map}.
+
+        @param host: which one, if that is known before; else L{None}.
+        """
+
+    def mapped(address):  # type: ignore[no-untyped-def]
+        """
+        Others reach the socket at this address, from now on instead of at an
+        earlier one.
+
+        @param address: (host, port).
+        """
+
+    def failed(reason):  # type: ignore[no-untyped-def]
+        """
+        The search is over; an address that it had is of no use any more.
+
+        @param reason: some words for people.
         """

@@ -100,6 +100,18 @@ def packetInformation(family: int) -> tuple[int, int]:
     return socket.IPPROTO_IP, -1 if IP_PKTINFO is None else IP_PKTINFO
 
 
+def useInterface(sock: socket.socket, host: str, interface: str) -> None:
+    """
+    Have an IPv6 socket send through one interface, so that link-local addresses
+    without a scope mean something (RFC 3542, 6.7).
+
+    @raise OSError: there is no such interface or address.
+    """
+    raw = socket.inet_pton(socket.AF_INET6, host)
+    value = _PKTINFO6.pack(raw, socket.if_nametoindex(interface))
+    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, value)
+
+
 def sourceControl(family: int, host: str) -> list[Control]:
     """
     @return: what makes a datagram leave from C{host}; nothing where the system

@@ -29,12 +29,15 @@ class Gathering:
 
     @ivar mapped: where the rendezvous sees us, by family.
     @ivar relayed: our address on the relay.
+    @ivar opened: addresses at which routers have opened a port for us, each with
+        the address of ours that it leads to.
     """
 
     def __init__(self, socket: PunchingSocket) -> None:
         self.socket = socket
         self.mapped: dict[int, Address] = {}
         self.relayed: Address | None = None
+        self.opened: dict[Address, Address] = {}
         self._server = ""
         self._subscribers: list[Callable[[Candidate], None]] = []
         self._mourners: list[Callable[[Candidate], None]] = []
@@ -46,9 +49,12 @@ class Gathering:
         found = [
             hostCandidate(base, rank=rank) for rank, base in enumerate(self.hosts())
         ]
+        for address, base in self.opened.items():
+            if base in self.hosts():
+                found.append(_opened(address, base))
         for family in sorted(self.mapped):
             candidate = self._reflexive(family)
-            if candidate is not None:
+            if candidate is not None and candidate.address not in self.opened:
                 found.append(candidate)
         if self.relayed is not None:
             found.append(self._relayed(self.relayed))
@@ -105,6 +111,24 @@ class Gathering:
         if candidate is not None:
             self._tell(candidate)
 
+    def mappedPortLearned(self, address: Address, base: Address) -> None:
+        """
+        A router leads C{address} to C{base}.  A pinhole, which leads an address to
+        itself, makes no candidate.
+        """
+        if address == base or self.opened.get(address) == base:
+            return
+        self.opened[address] = base
+        if base in self.hosts():
+            self._tell(_opened(address, base))
+
+    def mappedPortWithdrawn(self, address: Address) -> None:
+        """
+        The port at C{address} is closed.  Its base lives on with all its paths, so
+        that nobody has to be told: checks find out.
+        """
+        self.opened.pop(address, None)
+
     def relayChanged(self, relayed: Address | None) -> None:
         """
         The relay gave us an address, or took it back.
@@ -121,3 +145,7 @@ class Gathering:
     def _tell(self, candidate: Candidate) -> None:
         for subscriber in list(self._subscribers):
             subscriber(candidate)
+
+
+def _opened(address: Address, base: Address) -> Candidate:
+    return reflexiveCandidate(address, base, server="mapped", source="mapped")

@@ -96,7 +96,8 @@ class UDPPort:
     ) -> None:
         """
         @param family: 4 or 6.
-        @param host: the address to bind, C{""} for the wildcard.
+        @param host: the address to bind, C{""} for the wildcard; for IPv6 with
+            C{%} and an interface, when link-local addresses are to be reached.
         @param port: the port to bind, 0 for any.
         @param offload: whether to use GSO and GRO where the kernel has them.
 
@@ -146,9 +147,12 @@ class UDPPort:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             ancillary.enlarge(sock, RECEIVE_BUFFER, SEND_BUFFER)
             ancillary.countOverflow(sock)
+            host, _, scope = host.partition("%")
             if host:
                 # A name would be looked up, and block.
                 socket.inet_pton(addressFamily, host)
+            if scope:
+                ancillary.useInterface(sock, host, scope)
             if host in _WILDCARDS:
                 ancillary.askForDestination(sock, family)
             sock.bind((host or ("0.0.0.0" if family == 4 else "::"), port))

@@ -17,10 +17,11 @@ from twisted.python.failure import Failure
 from punchd.core import Address
 from punchd.errors import PeerUnavailable
 from punchd.identity import Identity
-from punchd.interfaces import INetwork
+from punchd.interfaces import ICandidateSource, INetwork
 from punchd.net.demux import Demux
 from punchd.net.gathering import Gathering
 from punchd.net.punching import PunchingSocket
+from punchd.portmap.mapper import PortMapper
 from punchd.session.context import Context
 from punchd.session.quic import QuicCore
 from punchd.session.report import describe, textOf, why
@@ -43,6 +44,7 @@ class PunchClient(MultiService):
     @ivar context: what the sessions share.
     @ivar peers: the sessions.
     @ivar links: the connections to the rendezvous.
+    @ivar portMapper: asks routers for ports, unless there is nothing to ask by.
     """
 
     log = Logger()
@@ -60,6 +62,7 @@ class PunchClient(MultiService):
         patience: float = 120.0,
         linger: float = 600.0,
         keepalive: float = 15.0,
+        sources: Sequence[ICandidateSource] = (),
         nameOf: Callable[[str], str] = str,
         onGaveUp: Callable[[Failure], object] = lambda failure: None,
     ) -> None:
@@ -88,6 +91,10 @@ class PunchClient(MultiService):
         self.peers = Peers(self.context, permissions, publish)
         self.presence = Presence(self.context)
         self.links.setServiceParent(self)
+        self.portMapper: PortMapper | None = None
+        if sources:
+            self.portMapper = PortMapper(network, self.socket, self.gathering, sources)
+            self.portMapper.setServiceParent(self)
 
     # --- Service
 
@@ -187,6 +194,7 @@ class PunchClient(MultiService):
                 "hairpin": None,
                 "bindingLifetime": None,
                 "publicAddresses": public,
+                "portMapping": self.portMapper.describe() if self.portMapper else [],
             },
             "sessions": [
                 cast(SessionStatus, describe(session))

@@ -20,7 +20,8 @@ class RendezvousStatus(TypedDict):
 
 class NatStatus(TypedDict):
     """
-    What is known of the NAT we are behind, in RFC 4787's words.
+    What is known of the NAT we are behind, in RFC 4787's words, and what became of
+    each protocol by which a router could open a port.
     """
 
     mapping: str
@@ -29,6 +30,7 @@ class NatStatus(TypedDict):
     hairpin: bool | None
     bindingLifetime: float | None
     publicAddresses: list[str]
+    portMapping: list[dict[str, Any]]
 
 
 class PathStatus(TypedDict):

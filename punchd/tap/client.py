@@ -4,12 +4,14 @@ C{twistd punch-client}.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.application.service import IService, MultiService
 from twisted.python import usage
 from twisted.python.failure import Failure
 
+from punchd._plugins import pluginsByName
 from punchd.errors import PunchError, UnknownPeer
 from punchd.forward.publish import Forwarder, Publisher
 from punchd.forward.rules import (
@@ -22,6 +24,7 @@ from punchd.forward.rules import (
     parseForward,
     parsePublish,
 )
+from punchd.interfaces import ICandidateSource
 from punchd.net.clock import makeMonotonic
 from punchd.net.kernel import KernelNetwork
 from punchd.services.client import PunchClient
@@ -48,6 +51,7 @@ class Options(CommandOptions):
     )
     optFlags = [
         ["allow-anyone", None, "Let every peer use every published service."],
+        ["no-portmap", None, "Do not ask the router to open a port."],
     ]
 
     def __init__(self) -> None:
@@ -159,12 +163,13 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         publications = [parsePublish(each, reactor) for each in options.publish]
         checkPublications(publications)
         forwards = [parseForward(each, reactor) for each in options.forward]
+        sources = () if options["no-portmap"] else _sources()
         folder = StateFolder(options["state"])
         rules: list[Allowance | Forward] = [*options.allow, *forwards]
         for rule in rules:
             _known(folder, rule)
         folder.lock()
-        return Client(options, network, folder, publications, forwards)
+        return Client(options, network, folder, publications, forwards, sources)
 
 
 class Client(MultiService):
@@ -179,6 +184,7 @@ class Client(MultiService):
         folder: StateFolder,
         publications: list[Publication],
         forwards: list[Forward],
+        sources: Sequence[ICandidateSource] = (),
     ) -> None:
         super().__init__()
         reactor = network.reactor
@@ -195,6 +201,7 @@ class Client(MultiService):
             patience=options["patience"],
             linger=options["linger"],
             keepalive=options["keepalive"],
+            sources=sources,
             nameOf=lambda peer: folder.petnames.nameOf(peer) or peer,
             onGaveUp=self._gaveUp,
         )
@@ -225,6 +232,10 @@ class Client(MultiService):
         say(f"{PROGRAM}: {failure.value}")
         exitStatus(1)
         self._reactor.stop()
+
+
+def _sources() -> Sequence[ICandidateSource]:
+    return tuple(pluginsByName(ICandidateSource).values())
 
 
 def _said(parse: Any, prefix: str = "") -> Any:

@@ -59,7 +59,7 @@ def product(
     """
     C{product(kindA, kindB, a=[...], b=[...], rendezvous=[...], **options)} runs
     the whole product in a new lab, with these options of the programs, and waits
-    until both clients are registered.
+    until both clients are registered.  C{prepare(lab)} is called before that.
 
     Everything ends with the test, whose report has the logs when it fails.  It
     fails, too, when a program does not end well or logs what it should not:
@@ -77,9 +77,12 @@ def product(
         a: Sequence[str] = (),
         b: Sequence[str] = (),
         rendezvous: Sequence[str] = (),
+        prepare: Callable[[Lab], object] | None = None,
         **options: Any,
     ) -> Product:
         lab = makeLab(kindA, kindB, **options)
+        if prepare is not None:
+            prepare(lab)
         # A short path: the control socket's may have 108 bytes.
         folders.append(Path(tempfile.mkdtemp(prefix="punchd-")))
         made = Product(lab, folders[-1])

@@ -1,12 +1,13 @@
 """
-What Twisted finds of punchd: two C{twistd} commands and the C{punch:}
-endpoints.  This file is loaded by every C{twistd} on the machine, so it
-imports nothing heavy.
+What Twisted finds of punchd: two C{twistd} commands, the C{punch:} endpoints and
+the sources of candidates.  This file is loaded by every C{twistd} on the machine,
+so it imports nothing heavy.
 """
 
 from twisted.application.service import ServiceMaker
 
 from punchd._parsers import PunchClientParser, PunchServerParser
+from punchd.portmap.plugins import PortMapping
 
 rendezvous = ServiceMaker(
     "punchd rendezvous",
@@ -24,3 +25,8 @@ client = ServiceMaker(
 
 punchClient = PunchClientParser()
 punchServer = PunchServerParser()
+
+# The greater number is preferred: PCP can open IPv6 and tells whose a mapping is.
+pcp = PortMapping("pcp", 30, (4, 6), "punchd.portmap.asking:PCPSearch")
+natpmp = PortMapping("natpmp", 20, (4,), "punchd.portmap.asking:NATPMPSearch")
+upnp = PortMapping("upnp", 10, (4,), "punchd.portmap.upnp:UPnPSearch")
