@@ -168,6 +168,7 @@ class Carrier:
         elif isinstance(event, PairSucceeded):
             self.addRemote(event.pair.remote.address)
             self.listener.checkSeen("answered", event.pair)
+            self._catchUp(event.pair)
             paths.call(self.paths.pairSucceeded, event.pair)
         elif isinstance(event, PairDoubtful):
             # Whether it is lost is wanted sooner than consent would end.
@@ -193,6 +194,16 @@ class Carrier:
                 self.ice(self.agent.probe, pair)
 
     # --- paths
+
+    def _catchUp(self, pair: CandidatePair) -> None:
+        """
+        A pair works.  As long as none is in use it may be faster than the way of
+        what was sent, and what overtakes that makes QUIC believe it lost: that is
+        the end of its slow start.  So it goes ahead on this pair, too.
+        """
+        flight = self.quicCore.flight
+        if self.paths.current is None and self.paths.allows(pair) and flight:
+            self.socket.send(Burst(flight, pair.local.base, pair.remote.address))
 
     def _pathHappened(self, event: object) -> None:
         agent = self.agent

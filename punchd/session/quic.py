@@ -31,6 +31,10 @@ MAX_DATAGRAM = 1170
 #: How many of the datagrams sent last are kept to be sent again.
 RECENT = 8
 
+#: How many are kept to be sent on the first path: what a young connection has
+#: under way.
+FLIGHT = 32
+
 #: Handshakes that run side by side until one completes, on a listener: who can
 #: only forge a source address cannot keep the dialler out.
 _HALF_OPEN = 4
@@ -68,7 +72,7 @@ class QuicCore:
         self._halfOpen: dict[bytes, Connection] = {}
         self._events: list[Event] = []
         self._resend: list[bytes] = []
-        self._recent: deque[bytes] = deque(maxlen=RECENT)
+        self._recent: deque[bytes] = deque(maxlen=FLIGHT)
         self._pings = 0
         self._dirty = False
         self._nudge: float | None = None
@@ -134,7 +138,7 @@ class QuicCore:
             if timer is not None and timer <= self.now:
                 self._guarded(connection.handle_timer, self.now)
         if self._nudge is not None and self.now >= self._nudge:
-            self._resend = list(self._recent)
+            self._resend = list(self._recent)[-RECENT:]
             self._patience = min(2 * self._patience, _LONGEST_NUDGE)
             self._nudge = self.now + self._patience
         self.source.due(self.now)
@@ -161,7 +165,7 @@ class QuicCore:
             self._halfOpen[cid] = connection
         elif self.now - self._sent >= _NUDGE:
             # The dialler misses something (RFC 9002, 6.2.3).
-            self._resend = list(self._recent)
+            self._resend = list(self._recent)[-RECENT:]
             self._sent = self.now
         self._guarded(connection.receive_datagram, data, VIRTUAL, self.now)
         events = list(iter(connection.next_event, None))
@@ -269,9 +273,16 @@ class QuicCore:
         has come back, instead of waiting for the back-off.
         """
         self.note(now)
-        self._resend = list(self._recent)
+        self._resend = list(self._recent)[-RECENT:]
         if self._connection is not None:
             self.ping()
+
+    @property
+    def flight(self) -> list[bytes]:
+        """
+        The datagrams sent last, up to L{FLIGHT}.
+        """
+        return list(self._recent)
 
     def close(self, code: int, reason: str, now: float) -> None:
         """
@@ -366,7 +377,7 @@ class QuicCore:
                 self.counters[type(e).__name__] += 1
         if out:
             self._sent = self.now
-        self._recent.extend(out[-RECENT:])
+        self._recent.extend(out[-FLIGHT:])
         for data in reversed(out):
             if len(data) == DATAGRAM_SIZE:
                 self.lastFullSize = data
