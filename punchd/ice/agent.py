@@ -10,7 +10,6 @@ Where it departs from the RFCs, docs/protocol/ice.rst says so and why.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from punchd.core import Address, Datagram, Entropy
@@ -27,12 +26,13 @@ from .nomination import Roles
 from .pair import CandidatePair, CheckState
 from .responder import Responder
 from .timing import Limits, Timing
+from .view import View
 
 _NO_LIMITS = Limits()
 _NO_TIMING = Timing()
 
 
-class Agent:
+class Agent(View):
     """
     I am one agent with one component.  I obey the contract of
     L{punchd.core.Core}; my events are those of L{punchd.ice.events}.
@@ -70,84 +70,6 @@ class Agent:
         self._finished = False
         self._deadline: float | None = None
         self._stale = False
-
-    # --- what it knows ------------------------------------------------------
-
-    @property
-    def credentials(self) -> Credentials:
-        """
-        Ours.
-        """
-        return self._context.local
-
-    @property
-    def remoteCredentials(self) -> Credentials | None:
-        """
-        The peer's, once they are known.
-        """
-        return self._context.remote
-
-    @property
-    def controlling(self) -> bool:
-        """
-        Whether we nominate.
-        """
-        return self._context.roles.controlling
-
-    @property
-    def pairs(self) -> list[CandidatePair]:
-        """
-        All pairs, the one of highest priority first.
-        """
-        return self._context.checklist.ordered
-
-    @property
-    def validPairs(self) -> list[CandidatePair]:
-        """
-        Those that the session may use, by priority.
-        """
-        return [pair for pair in self.pairs if pair.valid]
-
-    @property
-    def nominatedPair(self) -> CandidatePair | None:
-        """
-        The pair both agents agree on, as long as it is valid.
-        """
-        return self._context.nomination.nominated
-
-    @property
-    def localCandidates(self) -> list[Candidate]:
-        """
-        Ours, peer-reflexive ones included.
-        """
-        return self._context.checklist.localCandidates
-
-    @property
-    def remoteCandidates(self) -> list[Candidate]:
-        """
-        The peer's, peer-reflexive ones included.
-        """
-        return self._context.checklist.remoteCandidates
-
-    @property
-    def checksSent(self) -> int:
-        """
-        How many checks have left, repetitions included.
-        """
-        return self._context.checksSent
-
-    @property
-    def garbage(self) -> Counter[str]:
-        """
-        What came in vain, by reason.
-        """
-        return self._context.garbage
-
-    def pairOf(self, local: Address, remote: Address) -> CandidatePair | None:
-        """
-        @return: the pair of this 5-tuple.
-        """
-        return self._context.checklist.find(local, remote)
 
     # --- commands -----------------------------------------------------------
 
@@ -271,6 +193,41 @@ class Agent:
             self._checker.consent.check(pair, now)
             self._settle(now)
         return True
+
+    def setOpener(self, ttl: int | None, now: float | None = None) -> None:
+        """
+        We begin before the peer does: let the first check on each pair with a
+        NAT at its other end open ours without reaching that one.
+
+        @param ttl: the hop limit of those checks, L{None} for no such thing.
+        """
+        self._context.openerTtl = ttl
+
+    def shoot(
+        self,
+        local: Candidate,
+        remote: Address,
+        ttl: int | None,
+        now: float,
+    ) -> None:
+        """
+        Send one check to where the peer may be, outside of the check list: only
+        if it is answered, or the peer's check comes the other way, there is a
+        pair.  C{local.source} names the strategy.
+
+        @param local: where from; its base need not be one of a candidate that
+            the peer knows, and is paired with nothing else.
+        @param ttl: the hop limit, L{None} for the system's.
+        """
+        pair = self._context.checklist.shot(local, remote, local.source)
+        self._checker.shoot(pair, ttl, now)
+        self._settle(now)
+
+    def forgetShots(self, now: float) -> None:
+        """
+        No more is to come of earlier shots.
+        """
+        self._context.checklist.forgetShots()
 
     def retry(self, now: float) -> None:
         """

@@ -152,7 +152,29 @@ class Checker:
             pair.state = CheckState.LOST
             pair.nextCheck = now + self._timing.mostRevivalWait
 
+    def shoot(self, pair: CandidatePair, ttl: int | None, now: float) -> None:
+        """
+        Send one check on a pair that is perhaps not on the list.
+        """
+        if self._context.remote is not None:
+            self._send(pair, ttl, now)
+
+    def _opener(self, pair: CandidatePair) -> int | None:
+        """
+        @return: the hop limit of a check: a small one for the first on a pair if
+            the peer's NAT is closed yet, for there are NATs that give the port
+            of a packet that came too early to nobody any more.
+        """
+        early = pair.lastSent is None and not pair.checksReceived
+        remote = pair.remote.type
+        beyond = remote is CandidateType.SRFLX or remote is CandidateType.PRFLX
+        relayed = pair.kind == "relayed"
+        return self._context.openerTtl if early and beyond and not relayed else None
+
     def _transmit(self, pair: CandidatePair, now: float) -> None:
+        self._send(pair, self._opener(pair), now)
+
+    def _send(self, pair: CandidatePair, ttl: int | None, now: float) -> None:
         context = self._context
         remote = context.remote
         assert remote is not None
@@ -174,7 +196,10 @@ class Checker:
         context.checksSent += 1
         context.datagrams.append(
             Datagram(
-                message.serialize(key=remote.key), pair.local.base, pair.remote.address
+                message.serialize(key=remote.key),
+                pair.local.base,
+                pair.remote.address,
+                ttl,
             )
         )
 
@@ -202,7 +227,10 @@ class Checker:
             return "response with unknown attributes"
         self._pending.answered(message.transactionId)
         if pair not in context.checklist:
-            return "response on a forgotten pair"
+            adopted = context.checklist.adopt(pair)
+            if adopted is None:
+                return "response on a forgotten pair"
+            pair = adopted
         if message.messageClass is MessageClass.ERROR:
             return self._errorReceived(pair, sent, message, now)
         mapped = message.get(Attribute.XOR_MAPPED_ADDRESS)

@@ -34,6 +34,9 @@ class Checklist:
         # In the order in which they were learned, with the time of it.
         self._learned: dict[Address, float] = {}
         self._triggered: dict[Key, CandidatePair] = {}
+        # Bases of shots only, and the shots with the strategy of each.
+        self._spares: dict[Address, Candidate] = {}
+        self._shots: dict[Key, str] = {}
 
     def __iter__(self) -> Iterator[CandidatePair]:
         return iter(self._pairs.values())
@@ -82,7 +85,7 @@ class Checklist:
         """
         @return: whether C{local} is one of the addresses we check from.
         """
-        return local in self._bases
+        return local in self._bases or local in self._spares
 
     def knowsLocal(self, address: Address) -> bool:
         """
@@ -139,6 +142,8 @@ class Checklist:
         """
         base = candidate.base
         self._bases.pop(base, None)
+        self._spares.pop(base, None)
+        self._shots = {key: name for key, name in self._shots.items() if key[0] != base}
         for address, each in list(self._locals.items()):
             if each.base == base:
                 del self._locals[address]
@@ -190,9 +195,10 @@ class Checklist:
         @return: the pair, unless there is no room, and the candidate if it is
             new.
         """
+        base = self._bases.get(local) or self._spares[local]
         known = self._remotes.get(address)
         if known is not None:
-            return self._pair(self._bases[local], known), None
+            return self._pair(base, known), None
         if not self._roomToLearn(now, age):
             return None, None
         relayed = priority >> 24 == CandidateType.RELAY.preference
@@ -203,11 +209,11 @@ class Checklist:
             priority,
             foundation(kind, address[0]),
             address,
-            source=kind.value,
+            source=self._shots.get((local, address), kind.value),
         )
         self._remotes[address] = candidate
         self._learned[address] = now
-        return self._pair(self._bases[local], candidate), candidate
+        return self._pair(base, candidate), candidate
 
     def _roomToLearn(self, now: float, age: float) -> bool:
         """
@@ -260,6 +266,57 @@ class Checklist:
             return False
         self._drop(least)
         return True
+
+    # --- shots: checks off the list
+
+    def shot(self, local: Candidate, remote: Address, source: str) -> CandidatePair:
+        """
+        A check is sent to an address that the peer may have; no other base of
+        ours is paired with it, and nothing is checked again because of it.
+
+        @param source: the strategy that wants it.
+
+        @return: a pair that is not on the list unless it works.
+        """
+        base = local.base
+        if base not in self._bases:
+            self._spares.setdefault(base, local)
+        self._shots[base, remote] = source
+        known = self._pairs.get((base, remote))
+        if known is not None:
+            return known
+        kind = CandidateType.PRFLX
+        return CandidatePair(
+            local,
+            Candidate(
+                remote,
+                kind,
+                local.priority,
+                foundation(kind, remote[0]),
+                remote,
+                source=source,
+            ),
+        )
+
+    def adopt(self, pair: CandidatePair) -> CandidatePair | None:
+        """
+        A shot was answered.
+
+        @return: the pair on the list of its 5-tuple, unless there is no room.
+        """
+        known = self._pairs.get(pair.key)
+        if known is not None or pair.key not in self._shots:
+            return known
+        made = self._pair(pair.local, pair.remote)
+        if made is not None:
+            made.lastSent = pair.lastSent
+        return made
+
+    def forgetShots(self) -> None:
+        """
+        What the shots opened is of no use any more, but for pairs that work.
+        """
+        self._shots.clear()
 
     def _drop(self, pair: CandidatePair) -> None:
         self._pairs.pop(pair.key, None)

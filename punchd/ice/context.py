@@ -24,6 +24,8 @@ class Context:
     @ivar remote: the peer's, once they are known.
     @ivar rtt: the round trip to expect of pairs that were never answered.
     @ivar keepalive: seconds between the checks of an idle pair.
+    @ivar openerTtl: the hop limit of the first check on a pair, L{None} for the
+        system's.
     @ivar checksSent: transmissions, all pairs together.
     @ivar garbage: what came in vain, by reason.
     """
@@ -41,6 +43,7 @@ class Context:
     events: list[Event] = field(default_factory=list)
     garbage: Counter[str] = field(default_factory=Counter)
     checksSent: int = 0
+    openerTtl: int | None = None
 
     def rttOf(self, pair: CandidatePair) -> float:
         """

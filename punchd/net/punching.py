@@ -35,6 +35,7 @@ class PunchingSocket:
         self.network = network
         self.demux = demux
         self._ports: dict[int, IDatagramPort] = {}
+        self._spares: dict[Address, IDatagramPort] = {}
         self._relays: dict[Address, RelaySender] = {}
 
     def open(self, port: int) -> None:
@@ -99,7 +100,8 @@ class PunchingSocket:
                 relay(list(run))
                 continue
             for family, part in groupby(run, _familyOf):
-                port = self._ports.get(family)
+                port = self._spares.get(local) if local and self._spares else None
+                port = port or self._ports.get(family)
                 if port is not None:
                     port.sendMany(list(part))
 
@@ -108,7 +110,10 @@ class PunchingSocket:
         if relay is not None:
             relay(burst)
             return
-        port = self._ports.get(6 if ":" in burst.remote[0] else 4)
+        port = None
+        if self._spares and burst.local is not None:
+            port = self._spares.get(burst.local)
+        port = port or self._ports.get(6 if ":" in burst.remote[0] else 4)
         if port is not None:
             port.sendMany(burst)
 
@@ -130,10 +135,48 @@ class PunchingSocket:
         """
         self._relays.pop(relayed, None)
 
+    # --- further sockets, for strategies that need some
+
+    def openSpare(self, family: int = 4) -> Address | None:
+        """
+        Open one more socket, whose arrivals go the way of all others.
+
+        @return: its host and port, which is the source to name in what it is to
+            send; L{None} when the machine gives no more.
+        """
+        hosts = [base[0] for base in self.bases() if _family(base) == family]
+        if not hosts:
+            return None
+        try:
+            port = self.network.listenDatagram(self.demux, family, "", 0)
+        except CannotListenError as e:
+            self.log.debug("No further socket: {error}", error=str(e))
+            return None
+        base: Address = (hosts[0], port.getHost()[1])
+        self._spares[base] = port
+        return base
+
+    def closeSpare(self, base: Address) -> None:
+        """
+        Close what L{openSpare} opened; nothing happens if that was done.
+        """
+        port = self._spares.pop(base, None)
+        if port is not None:
+            port.close()
+
+    @property
+    def spares(self) -> int:
+        """
+        How many further sockets are open.
+        """
+        return len(self._spares)
+
     def close(self) -> None:
         """
         Close the ports.
         """
+        for base in list(self._spares):
+            self.closeSpare(base)
         ports, self._ports = self._ports, {}
         for port in ports.values():
             port.close()
@@ -144,4 +187,8 @@ def _localOf(datagram: Datagram) -> Address | None:
 
 
 def _familyOf(datagram: Datagram) -> int:
-    return 6 if ":" in datagram.remote[0] else 4
+    return _family(datagram.remote)
+
+
+def _family(address: Address) -> int:
+    return 6 if ":" in address[0] else 4

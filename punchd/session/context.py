@@ -85,6 +85,8 @@ class Context:
     @ivar keepalive: seconds between packets on an idle path.
     @ivar nameOf: what the user calls a peer, for the log.
     @ivar relay: the relay in use, if the rendezvous has one.
+    @ivar openerTtl: the hop limit of a packet that opens our NAT and does not
+        reach the peer's, L{None} to send no such packet.
     @ivar rtt: seconds to the rendezvous and back, L{None} if not measured.
     """
 
@@ -103,3 +105,4 @@ class Context:
     nameOf: Callable[[str], str] = str
     relay: Relay | None = None
     rtt: float | None = None
+    openerTtl: int | None = 3

@@ -116,6 +116,8 @@ class Exchange:
         self.dialId = offer.dialId
         self._sequence = 0
         agent = makeAgent(context, controlling)
+        # The peer begins when it has our answer.
+        agent.setOpener(context.openerTtl)
         self.carrier.useAgent(agent)
         self._tell()
         self._takeRemote(offer, observed)
