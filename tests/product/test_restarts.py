@@ -196,3 +196,24 @@ def test_powerCut() -> None:
         assert 30.0 < took < 60.0
         pair.scenario.hostB.powerOn()
         pair.b = pair.startClient(pair.scenario.hostB, pair.identityB)
+
+
+def test_disowned() -> None:
+    """
+    One side gave the session up while nothing passed: the other hears it,
+    signed, as soon as it asks for new paths.
+    """
+    with product("portrestricted", "portrestricted") as pair:
+        words = talk(pair, pace=0.1)
+        pair.network.advance(2.0)
+        pair.scenario.sideA.dropDirect("198.18.0.1")
+        pair.network.advance(10.0)
+        session = pair.b.peers.sessions[pair.identityA.peerId]
+        session.stop(SessionLost("Enough."))
+        pair.network.advance(1.0)
+        assert pair.b.peers.sessions == {}
+        assert not words.reason
+        pair.scenario.sideA.restore()
+        assert until(pair, lambda: words.reason, 60.0) < 30.0
+        assert words.reason.check(SessionLost)
+        assert not words.reason.check(PeerRestarted)
