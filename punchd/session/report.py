@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from punchd.core import Address
+from punchd.ice.pair import CandidatePair
 from punchd.traversal.explain import explain
 
 from .session import Session
@@ -30,7 +31,7 @@ def describe(session: Session) -> dict[str, Any]:
     if pair is not None:
         path |= {
             "kind": pair.kind,
-            "strategy": pair.strategy,
+            "strategy": _strategyOf(session, pair),
             "local": textOf(pair.local.base),
             "remote": textOf(pair.remote.address),
             "rtt": pair.rtt,
@@ -65,7 +66,7 @@ def why(session: Session, name: str, mapping: str | None) -> dict[str, Any]:
         name,
         session.state,
         kind,
-        None if pair is None else pair.strategy,
+        None if pair is None else _strategyOf(session, pair),
         mapping,
         session.verdicts,
         None if over is None else over.getErrorMessage(),
@@ -77,6 +78,15 @@ def why(session: Session, name: str, mapping: str | None) -> dict[str, Any]:
         "verdicts": [verdict.toDict() for verdict in session.verdicts],
         "text": "\n".join(lines),
     }
+
+
+def _strategyOf(session: Session, pair: CandidatePair) -> str:
+    """
+    @return: what made the path possible; the port that our router opened, if it is
+        there that the peer sees us.
+    """
+    opened = pair.kind == "direct" and pair.mapped in session.context.gathering.opened
+    return "mapped" if opened else pair.strategy
 
 
 def textOf(address: Address) -> str:
