@@ -23,7 +23,7 @@ from punchd.net.gathering import Gathering
 from punchd.net.punching import PunchingSocket
 from punchd.portmap.mapper import PortMapper
 from punchd.session.context import Context
-from punchd.session.quic import QuicCore
+from punchd.session.rehearsal import rehearse
 from punchd.session.report import describe, textOf, why
 from punchd.session.stream import Stream
 from punchd.signaling.url import RendezvousURL
@@ -113,9 +113,8 @@ class PunchClient(MultiService):
         """
         if not self.socket.families():
             self.socket.open(self.port)
-        # The first handshake of a process costs QUIC's library 20 ms and more; the
-        # user's first dial has better things to do.
-        QuicCore.client().start(0.0)
+        # The user's first dial has better things to do.
+        rehearse()
         super().startService()
 
     def stopService(self) -> Deferred[None]:
