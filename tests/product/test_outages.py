@@ -1,0 +1,52 @@
+"""
+Outages at random: of direct paths, of everything, and of the rendezvous.
+"""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from .talk import product, talk
+
+KINDS = ("fullcone", "restricted", "portrestricted", "cgnat", "symmetric", "ipv6")
+NOBODY = "198.18.0.1"
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_outages(seed: int) -> None:
+    """
+    Whatever went away for a while, in whatever order: the streams go on within
+    seconds once it is back, without a byte lost, over a path of one kind.
+    """
+    chance = random.Random(seed)
+    kinds = chance.choice(KINDS), chance.choice(KINDS)
+    loss = chance.choice([0.0, 0.0, 0.05, 0.1])
+    with product(*kinds, seed=seed, loss=loss) as pair:
+        words = talk(pair, pace=0.2)
+        pair.network.advance(3 * chance.random())
+        sides = [pair.scenario.sideA, pair.scenario.sideB]
+        for _ in range(8):
+            side = chance.choice(sides)
+            what = chance.choice(["direct", "all", "rendezvous", "end", "end"])
+            if what == "direct":
+                side.dropDirect()
+            elif what == "all":
+                side.dropDirect(NOBODY)
+            elif what == "rendezvous":
+                pair.network.kill(pair.scenario.rendezvous)
+                pair.network.advance(8 * chance.random())
+                pair.rendezvous = pair.startRendezvous()
+            else:
+                side.restore()
+            pause = chance.choice([0.1, 0.5, 2.0, 5.0, 12.0])
+            pair.network.advance(pause * (0.5 + chance.random()))
+        for side in sides:
+            side.restore()
+        words.silence()
+        pair.network.advance(40.0)
+        assert words.silence() < 10.0
+        words.finish(60.0)
+        one, other = pair.kinds()
+        assert one == other is not None
