@@ -127,3 +127,42 @@ def test_slowReader(product, record_property):
     record_property("growth", found)
     assert max(most.values()) < _WINDOW + _SLACK
     assert max(memory.growth().values()) < _WINDOW + _SLACK
+
+
+@pytest.mark.timeout(150)
+def test_cableCut(product, record_property):
+    """
+    Nothing passes for a while, not even to the rendezvous: transfers in both
+    directions stall, and go on in the same session when packets pass again.
+    """
+    running = product(
+        a=["--forward=tcp:9000=b/sink", "--publish=sink=tcp:127.0.0.1:9001"],
+        b=["--forward=tcp:9001=a/sink", "--publish=sink=tcp:127.0.0.1:9000"],
+    )
+    ways = []
+    for giver, taker, port in (("hostA", "hostB", 9000), ("hostB", "hostA", 9001)):
+        sink = Sink(running.lab.spaces[taker], port)
+        sink.start()
+        source = Source(running.lab.spaces[giver], port, 40 * MB, last=20 * MB)
+        source.start()
+        sink.whenHas(MB)
+        ways.append((source, sink))
+    for letter in "ab":
+        running.whenPath("direct", letter)
+    running.lab.routerA.dropAll()
+    cut = time.monotonic()
+    for source, _ in ways:
+        source.finish()
+    waitFor(lambda: [running.path(letter) for letter in "ab"] == [None, None], 20)
+    waitFor(lambda: time.monotonic() > cut + 15, 16)
+    assert [running.session(letter)["state"] for letter in "ab"] == ["recovering"] * 2
+    running.lab.routerA.restore()
+    restored = time.monotonic()
+    had = [sink.count for _, sink in ways]
+    for count, (_, sink) in zip(had, ways):
+        sink.whenHas(count + MB, 20)
+    took = time.monotonic() - restored
+    for source, sink in ways:
+        arrived(source, sink, 60)
+    print(f"goes on {took:.1f} s after the cable is whole")
+    record_property("seconds", took)
