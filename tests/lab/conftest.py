@@ -62,12 +62,10 @@ def product(
     until both clients are registered.  C{prepare(lab)} is called before that.
 
     Everything ends with the test, whose report has the logs when it fails.  It
-    fails, too, when a program does not end well or logs what it should not:
-    C{product.forgive(pattern)} allows for lines that the test wants.
+    fails, too, when a program does not end well or logs what it should not.
     """
     products: list[Product] = []
     request.node.stash[_PRODUCTS] = products
-    forgiven: list[str] = []
     folders: list[Path] = []
 
     def make(
@@ -93,11 +91,9 @@ def product(
         made.whenRegistered()
         return made
 
-    make.forgive = forgiven.append  # type: ignore[attr-defined]
     try:
         yield make
         problems = [problem for each in products for problem in _end(each)]
-        problems = [p for p in problems if not any(re.search(f, p) for f in forgiven)]
         if problems:
             pytest.fail("\n".join(problems), pytrace=False)
     finally:

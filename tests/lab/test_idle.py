@@ -34,7 +34,7 @@ def _paths(running):
     return found
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_bindingLifetime(product):
     """
     An idle session is usable, on the same path, long after all bindings would have
