@@ -92,7 +92,7 @@ class Timeline:
 
     @ivar zero: from when on milliseconds are counted; nothing is printed before
         it is known.
-    @ivar seen: events by (who, name), the last of each.
+    @ivar events: all that has happened, as it became known.
     @ivar paths: the kinds of path that A and B use.
     """
 
