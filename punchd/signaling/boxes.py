@@ -110,6 +110,11 @@ class BoundedAMP(amp.AMP):
         """
         self._late = self._clock.callLater(self._patience, self._tooLate)
         self.transport.registerProducer(self, True)
+        # Session data may ride along: Nagle would keep each answer of a burst until
+        # the one before it is acknowledged, a round trip later.
+        setNoDelay = getattr(self.transport, "setTcpNoDelay", None)
+        if setNoDelay is not None:
+            setNoDelay(True)
 
     def loseConnection(self) -> None:
         """
