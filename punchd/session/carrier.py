@@ -31,6 +31,7 @@ from punchd.net.punching import PunchingSocket
 from punchd.net.udp import Received, Run
 from punchd.stun.message import isMessage
 
+from .backend import IDLE_TIMEOUT
 from .events import Event
 from .paths import Found, Paths, Probe, Prove, Switched
 from .quic import QuicCore
@@ -303,6 +304,12 @@ class Carrier:
             self._setBusy(False)
         if self.agent is not None:
             self.ice(self.agent.keepalive)
+        if self.quic.now() - self._lastSent >= _PING:
+            self.quic.call(self._ping)
+
+    def _ping(self, now: float) -> None:
+        self.quicCore.note(now)
+        self.quicCore.ping()
 
     def zeroReceived(self, datagrams: Sequence[bytes]) -> None:
         """
@@ -380,6 +387,8 @@ class Carrier:
         self.quic.stop()
 
 
+#: An idle connection is used after so many seconds, lest QUIC gives it up.
+_PING = IDLE_TIMEOUT / 3
 #: The place of the rendezvous in QUIC's eyes, like every other.
 _ZERO: Address = ("0.0.0.0", 0)
 

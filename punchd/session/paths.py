@@ -190,14 +190,19 @@ class Paths:
         Another agent took over (an ICE restart): no old pair is of use, but
         the one in use stays until it is lost or a better one is proven.
         """
-        current = self.current
         self._plausible.clear()
         self._speculated = 0
-        for key, usage in list(self._usage.items()):
-            if usage.pair is current:
-                usage.stale = True
-            else:
-                del self._usage[key]
+        known, self._usage = self._usage, {}
+        current = self.current
+        if current is None:
+            return
+        usage = known.get(_key(current))
+        if usage is None or usage.pair is not current:
+            # The last agent had a pair of its own there, not proven yet.
+            since = None if usage is None else usage.unheardSince
+            usage = _Usage(current, proven=True, unheardSince=since)
+        usage.stale = True
+        self._usage[_key(current)] = usage
 
     # --- what QUIC sends and receives
 

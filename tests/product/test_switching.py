@@ -9,7 +9,7 @@ import pytest
 
 from punchd.errors import PathsExhausted
 
-from .talk import product, talk, until
+from .talk import firstByte, product, talk, until
 
 DIRECT = ("direct", "direct")
 RELAYED = ("relayed", "relayed")
@@ -164,8 +164,10 @@ def test_patience() -> None:
         again.finish()
 
 
-@pytest.mark.parametrize("kind", ["portrestricted", "symmetric"])
-def test_idle(kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "hourly"), [("portrestricted", 3000), ("symmetric", 5000)]
+)
+def test_idle(kind: str, hourly: int) -> None:
     """
     With NATs that forget after 20 s, an idle session is there at once, on the
     same path, after 90 s and after 10 minutes, and an hour of it costs few
@@ -187,4 +189,18 @@ def test_idle(kind: str) -> None:
         assert [session.paths.changes for session in pair.sessions()] == [0, 0]
         sent = pair.network.capture("sent", matches=lambda r: r.where == "hostA")
         pair.network.advance(3600.0)
-        assert 3600 / 20 < len(sent.stop()) < 4000
+        assert 3600 / 20 < len(sent.stop()) < hourly
+
+
+@pytest.mark.parametrize("kind", ["portrestricted", "symmetric"])
+def test_idleForHours(kind: str) -> None:
+    """
+    A stream that carries nothing for three hours is still there.
+    """
+    with product(kind, kind, udpLifetime=20.0) as pair:
+        stream, collector, _ = firstByte(pair)
+        pair.network.advance(3 * 3600.0)
+        assert collector.reason is None
+        stream.write(b"6")
+        pair.network.runUntil(collector.whenReceived(6), 1.0)
+        assert [session.paths.changes for session in pair.sessions()] == [0, 0]

@@ -242,3 +242,21 @@ def test_aWayThatTurnsUpIsTold() -> None:
     paths.checkReceived(found, 0.3)
     assert paths.takeEvents() == [Found(found)]
     assert paths.routes(1, 0.3)[0][0] is found
+
+
+def test_twoRestarts() -> None:
+    """
+    The path in use outlives two restarts though the agent between them had a
+    pair of the same addresses, and is given up when it stays silent.
+    """
+    paths, current, between = Paths(), makePair(), makePair()
+    prove(paths, current)
+    paths.forget()
+    paths.pairSucceeded(between, 1.0)
+    paths.forget()
+    assert paths.current is current
+    assert paths.routes(1, 2.0) == ((current,), False)
+    paths.timeReached(2.0 + STALE_PATIENCE)
+    paths.timeReached(3.0 + STALE_PATIENCE)
+    assert paths.current is None
+    assert paths.deadline() is None
