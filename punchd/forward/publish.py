@@ -43,11 +43,19 @@ class Publisher:
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, publications: Iterable[Publication]) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        publications: Iterable[Publication],
+        nameOf: Callable[[str], str] = str,
+    ) -> None:
         """
+        @param nameOf: what the user calls a peer, for the log.
+
         @raise InvalidOption: two publications have one name.
         """
         self._reactor = reactor
+        self._nameOf = nameOf
         self.publications = checkPublications(publications)
 
     def __call__(self, peerId: str, service: str, stream: Any) -> None:
@@ -61,7 +69,7 @@ class Publisher:
         if publication is None:
             self._log.info(
                 "{peer} asks for {service}, which is not published",
-                peer=peerId,
+                peer=self._nameOf(peerId),
                 service=service,
             )
             stream.refuse(NoSuchService)

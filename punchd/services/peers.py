@@ -281,4 +281,4 @@ class Peers:
         Say goodbye to all.
         """
         for session in list(self.sessions.values()):
-            session.stop(SessionLost("The other side stopped."))
+            session.stop(SessionLost("The client stopped."))

@@ -190,19 +190,23 @@ class Client(MultiService):
         reactor = network.reactor
         self._folder = folder
         self._reactor = reactor
+
+        def nameOf(peerId: str) -> str:
+            return folder.petnames.nameOf(peerId) or peerId
+
         self.punch = PunchClient(
             network,
             folder.identity(),
             options.urls,
             Allowances(options.allow, folder.resolve, anyone=options["allow-anyone"]),
-            Publisher(reactor, publications),
+            Publisher(reactor, publications, nameOf),
             port=options["port"],
             mode=options["path"],
             patience=options["patience"],
             linger=options["linger"],
             keepalive=options["keepalive"],
             sources=sources,
-            nameOf=lambda peer: folder.petnames.nameOf(peer) or peer,
+            nameOf=nameOf,
             onGaveUp=self._gaveUp,
         )
         self.punch.setServiceParent(self)

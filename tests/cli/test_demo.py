@@ -64,7 +64,7 @@ def testDirect(capsys: Capture) -> None:
         "lets packets pass again",
         "DIRECT path to B proven",
         "messages to B came back, all in order",
-        "the session with A ends: The other side stopped.",
+        "the session with A ends: The client stopped.",
         "Done: A and B talked through the hole that punchd made.",
         "path        direct (srflx, udp), 192.168.1.2:",
         "first byte  after 150 ms, 3.0 round trips",
