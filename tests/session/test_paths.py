@@ -4,6 +4,8 @@ Tests for L{punchd.session.paths}.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from punchd.ice.candidate import (
     Candidate,
     hostCandidate,
@@ -79,7 +81,7 @@ def test_theProofIsAskedForAgain() -> None:
         times.append(now)
         paths.timeReached(now)
         assert paths.takeEvents() == [Prove(pair)]
-    waits = [b - a for a, b in zip(times, times[1:], strict=False)]
+    waits = [b - a for a, b in pairwise(times)]
     assert all(wait > 0.1 for wait in waits)
     assert round(waits[-1], 3) == 5.0
 
@@ -142,6 +144,25 @@ def test_directBeatsRelayed() -> None:
     prove(paths, relayed, 2.0)
     assert paths.current is direct
     assert paths.changes == 1
+
+
+def test_oneRelayBeatsTwo() -> None:
+    """
+    A path through both sides' relays gives way to one through either of them, and
+    between those there is no reason to switch.
+    """
+    theirs = relayedCandidate(("203.0.113.10", 50001))
+    both = makePair(LENT, theirs)
+    ours, other = makePair(LENT, FAR), makePair(HERE, theirs)
+    for better, equal in ((ours, other), (other, ours)):
+        paths = Paths()
+        prove(paths, both)
+        assert paths.current is both
+        prove(paths, better)
+        assert paths.current is better
+        prove(paths, equal)
+        prove(paths, both)
+        assert paths.current is better
 
 
 def test_theRelayTakesOverAtOnce() -> None:
