@@ -1,16 +1,17 @@
 """
 UPnP Internet Gateway Devices, by miniupnpc: an optional dependency, and one that
-blocks, so that it runs in the threads of the reactor.
+blocks, so that it runs in threads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from threading import Thread
 from typing import Any, Final, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReactorThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -37,13 +38,43 @@ _CONFLICT: Final = "ConflictInMappingEntry"
 _PERMANENT: Final = "OnlyPermanentLeasesSupported"
 
 
-def makeClient() -> Any:
+def makeClient(host: str) -> Any:
     """
+    @param host: the address of ours whose network is searched.
+
     @return: a client of miniupnpc.
 
     @raise ImportError: it is not installed.
     """
-    return import_module("miniupnpc").UPnP()
+    return import_module("miniupnpc").UPnP(multicastif=host, discoverdelay=DISCOVERY)
+
+
+class DaemonThreads:
+    """
+    I am a pool for L{deferToThreadPool} whose threads do not hold up the end of the
+    program, as the reactor's would: a search in vain takes four seconds.
+    """
+
+    def callInThreadWithCallback(
+        self,
+        told: Callable[[bool, Any], object],
+        function: Callable[..., Any],
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        """
+        As L{twisted.python.threadpool.ThreadPool} does.
+        """
+
+        def run() -> None:
+            try:
+                result = function(*args, **kwargs)
+            except Exception:
+                told(False, Failure())
+            else:
+                told(True, result)
+
+        Thread(target=run, name="punchd UPnP", daemon=True).start()
 
 
 class Device:
@@ -62,15 +93,13 @@ class Device:
 
     def discover(self) -> str:
         """
-        Look for a device in the network of our address.
+        Look for a device.
 
         @return: its address outside.
 
         @raise Exception: what miniupnpc has to say.
         """
         client = self._client
-        client.discoverdelay = DISCOVERY
-        client.multicastif = self._base[0]
         if not client.discover():
             raise LookupError("no answer")
         client.selectigd()
@@ -139,17 +168,21 @@ class UPnPSearch:
         gateway: Gateway,
         seeker: ICandidateSeeker,
         *,
-        makeClient: Callable[[], Any] = makeClient,
+        makeClient: Callable[[str], Any] = makeClient,
+        pool: Any = None,
     ) -> None:
         """
+        @param pool: where blocking calls run.
+
         @raise LookupError: it cannot be done here; the text says why.
         """
         self._seeker = seeker
         self._reactor: Any = network.reactor
-        if not hasattr(self._reactor, "getThreadPool"):
+        self._pool: Any = DaemonThreads() if pool is None else pool
+        if not IReactorThreads.providedBy(self._reactor):
             raise LookupError("there are no threads here")
         try:
-            client = makeClient()
+            client = makeClient(base[0])
         except ImportError as e:
             raise LookupError(
                 "miniupnpc is not installed; `pip install punchd[portmap]` has it"
@@ -162,8 +195,7 @@ class UPnPSearch:
         self._last.addCallbacks(self._discovered, self._failed)
 
     def _run(self, function: Callable[[], _T]) -> Deferred[_T]:
-        pool = self._reactor.getThreadPool()
-        running: Deferred[_T] = deferToThreadPool(self._reactor, pool, function)
+        running: Deferred[_T] = deferToThreadPool(self._reactor, self._pool, function)
         return running
 
     def _discovered(self, host: str) -> None:
