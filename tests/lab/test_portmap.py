@@ -272,6 +272,7 @@ def test_switchedOff(mapping: Any) -> None:
     running, daemon = mapping("symmetric", "symmetric", a=("--no-portmap",), wait=False)
     # B, whose router has no such service, asks in vain.
     waitFor(lambda: "failed" in states(running, "b"), 10, "the end of a search")
+    assert services(running, "b")["upnp"]["reason"] == "no answer"
     assert running.status("a")["nat"]["portMapping"] == []
     assert daemon.ports() == []
     assert "request received" not in daemon.log.read_text()
