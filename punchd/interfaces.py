@@ -205,3 +205,41 @@ class ICandidateSeeker(Interface):
 
         @param reason: some words for people.
         """
+
+
+class IPortPredictor(IPlugin):
+    """
+    A plugin that knows one way in which NATs choose outside ports.  It is a pure
+    function of what it is given.
+    """
+
+    name = Attribute(
+        "What it is called: a lower-case letter, then lower-case letters, digits and "
+        "hyphens.  No two plugins have the same."
+    )
+
+    def evidence(observations):  # type: ignore[no-untyped-def]
+        """
+        How well does this way explain what was seen?
+
+        @param observations: a sequence of L{punchd.nat.sample.Sample}, each with
+            C{time} in seconds, C{localPort}, C{server}, C{mappedHost} and
+            C{mappedPort}.
+
+        @return: the natural logarithm of how common the way is times the
+            probability that a NAT of this kind gives just these ports.  A port
+            that could be any of N counts C{-log(N)}.  Minus infinity if it is
+            impossible.
+        """
+
+    def predict(observations, now, count):  # type: ignore[no-untyped-def]
+        """
+        Where will the next mapping be?
+
+        @param observations: see L{evidence}.
+        @param now: when it will be made, in seconds.
+        @param count: how many predictions are wanted at the most.
+
+        @return: a list of (host, port, probability), the most probable first; the
+            probabilities sum up to 1 at the most.
+        """

@@ -57,7 +57,7 @@ def fit(samples: Sequence[Sample]) -> PortModel:
     return replace(
         model,
         samples=len(ordered),
-        hosts=_shares(made),
+        hosts=shares(made),
         mapped=tuple(mapped.items())[:_MAX_MAPPED],
         used=frozenset(sample.mappedPort for sample in made),
     )
@@ -102,6 +102,9 @@ def _keeps(made: Sequence[Sample]) -> bool:
     return any(sample.mappedPort == sample.localPort for sample in made)
 
 
-def _shares(made: Sequence[Sample]) -> tuple[tuple[str, float], ...]:
+def shares(made: Sequence[Sample]) -> tuple[tuple[str, float], ...]:
+    """
+    @return: the outside hosts, with the share of the mappings of each.
+    """
     counts = Counter(sample.mappedHost for sample in made)
     return tuple((host, n / len(made)) for host, n in counts.most_common(4))

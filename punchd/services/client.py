@@ -186,15 +186,19 @@ class PunchClient(MultiService):
                 "url": self.links.url,
                 "connected": self.links.registered,
             },
-            "nat": {
-                "mapping": self.presence.mapping or "unknown",
-                "filtering": "unknown",
-                "allocation": "unknown",
-                "hairpin": None,
-                "bindingLifetime": None,
-                "publicAddresses": public,
-                "portMapping": self.portMapper.describe() if self.portMapper else [],
-            },
+            "nat": self.presence.surveyor.complete(
+                {
+                    "mapping": self.presence.mapping or "unknown",
+                    "filtering": "unknown",
+                    "allocation": "unknown",
+                    "hairpin": None,
+                    "bindingLifetime": None,
+                    "publicAddresses": public,
+                    "portMapping": self.portMapper.describe()
+                    if self.portMapper
+                    else [],
+                }
+            ),
             "sessions": [
                 cast(SessionStatus, describe(session))
                 for session in self.peers.sessions.values()
@@ -212,7 +216,8 @@ class PunchClient(MultiService):
             raise PeerUnavailable(
                 "There was no session with that peer since the client started."
             )
-        return why(session, peer, self.presence.mapping)
+        known = self.presence.mapping
+        return why(session, peer, self.presence.surveyor.mapping(known))
 
     def ping(self, peer: str, count: int) -> Deferred[list[float | None]]:
         """

@@ -18,10 +18,11 @@ from punchd.net.driver import Driver
 from punchd.net.relay import Relay, RelayCredentials
 from punchd.net.udp import Received
 from punchd.session.context import Context
-from punchd.signaling.observation import MappedAddress, Observed
+from punchd.signaling.observation import MappedAddress, MappingChanged, Observed
 from punchd.stun.message import isMessage
 
 from .registration import Registration
+from .surveyor import Surveyor
 
 #: Relay credentials are renewed when so much of their time has passed.
 _EARLY = 0.8
@@ -37,6 +38,7 @@ class Presence:
 
     @ivar mapping: our NAT's mapping behaviour in RFC 4787's words, as far as
         two addresses of the rendezvous can tell.
+    @ivar surveyor: finds out more about our NAT.
     """
 
     log = Logger()
@@ -49,6 +51,10 @@ class Presence:
         self._seen: dict[Address, Address] = {}
         self._relay: Relay | None = None
         self._renewing: IDelayedCall | None = None
+        self._surveyed: tuple[Address, Address | None] | None = None
+        self.surveyor = Surveyor(
+            context.socket.network, lambda: context.mode != "relay"
+        )
 
     def registered(self, registration: Registration) -> None:
         """
@@ -75,7 +81,11 @@ class Presence:
                 self._servers.add(server)
                 socket.demux.register(server, self)
             driver.wake()
+            if self._surveyed is None:
+                self._surveyed = (servers[0], next(iter(others), None))
         self._useRelay(registration)
+        if self._surveyed is not None:
+            self.surveyor.soon(*self._surveyed)
 
     def _useRelay(self, registration: Registration) -> None:
         context = self.context
@@ -135,6 +145,10 @@ class Presence:
                     self._relay.rtt = event.rtt
             self.context.gathering.mappedLearned(event.mapped)
             self._classify()
+        elif isinstance(event, MappingChanged) and self._surveyed is not None:
+            if event.mapped[0] != event.before[0]:
+                # Another public address: another network, most likely.
+                self.surveyor.soon(*self._surveyed, again=True)
 
     def _classify(self) -> None:
         before, self.mapping = self.mapping, self._found() or self.mapping
@@ -187,6 +201,8 @@ class Presence:
             self.context.socket.demux.unregister(server, self)
         self._servers = set()
         self._seen = {}
+        self._surveyed = None
+        self.surveyor.stop()
 
     def stop(self) -> None:
         """

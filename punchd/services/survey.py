@@ -238,40 +238,41 @@ class Survey:
         @param server: a STUN server.
         @param alternate: its other address, if it does not tell.
         """
-        return Deferred.fromCoroutine(self._behavior(server, alternate, rtt, progress))
+        sockets = self._begin(family(server))
+        found = Deferred.fromCoroutine(
+            self._behavior(sockets, server, alternate, rtt, progress)
+        )
+        return found.addBoth(self._ended, sockets)
 
     async def _behavior(
         self,
+        sockets: Sockets,
         server: Address,
         alternate: Address | None,
         rtt: float | None,
         progress: Progress,
     ) -> Knowledge:
-        sockets = self._begin(family(server))
         network = self._network
-        try:
-            opened = sockets.open(SOCKETS)
-            if not opened:
-                return Knowledge()
-            discovery = Discovery(
-                server, opened, network.entropy, alternate=alternate, rtt=rtt
-            )
-            found = await sockets.run(discovery, Discovered, progress)
-            progress(found)
-            samples = list(found.samples)
-            if found.behavior.mapping is not Mapping.ENDPOINT_INDEPENDENT:
-                samples += await self._sample(sockets, server, found, progress)
-            return Knowledge(
-                found.reachable,
-                found.behavior,
-                fit(samples),
-                found.rtt,
-                found.alternate,
-                tuple(samples),
-                network.reactor.seconds(),
-            )
-        finally:
-            self._ended(sockets)
+        opened = sockets.open(SOCKETS)
+        if not opened:
+            return Knowledge()
+        discovery = Discovery(
+            server, opened, network.entropy, alternate=alternate, rtt=rtt
+        )
+        found = await sockets.run(discovery, Discovered, progress)
+        progress(found)
+        samples = list(found.samples)
+        if found.behavior.mapping is not Mapping.ENDPOINT_INDEPENDENT:
+            samples += await self._sample(sockets, server, found, progress)
+        return Knowledge(
+            found.reachable,
+            found.behavior,
+            fit(samples),
+            found.rtt,
+            found.alternate,
+            tuple(samples),
+            network.reactor.seconds(),
+        )
 
     async def _sample(
         self,
@@ -317,42 +318,41 @@ class Survey:
         """
         Measure how long the NAT keeps a binding, which takes minutes.
         """
-        return Deferred.fromCoroutine(
-            self._lifetime(server, rtt, twoWay, oneWay, progress)
+        sockets = self._begin(family(server))
+        found = Deferred.fromCoroutine(
+            self._lifetime(sockets, server, rtt, twoWay, oneWay, progress)
         )
+        return found.addBoth(self._ended, sockets)
 
     async def _lifetime(
         self,
+        sockets: Sockets,
         server: Address,
         rtt: float | None,
         twoWay: Lifetime | None,
         oneWay: Lifetime | None,
         progress: Progress,
     ) -> LifetimeEnded:
-        sockets = self._begin(family(server))
-        try:
-            opened = sockets.open(1)
-            if not opened:
-                return LifetimeEnded(None, None, "no socket could be opened")
-            search = LifetimeSearch(
-                server,
-                opened[0],
-                self._network.entropy,
-                rtt=rtt,
-                twoWay=twoWay,
-                oneWay=oneWay,
-            )
+        opened = sockets.open(1)
+        if not opened:
+            return LifetimeEnded(None, None, "no socket could be opened")
+        search = LifetimeSearch(
+            server,
+            opened[0],
+            self._network.entropy,
+            rtt=rtt,
+            twoWay=twoWay,
+            oneWay=oneWay,
+        )
 
-            def told(event: object) -> None:
-                if isinstance(event, SocketsWanted):
-                    sockets.command(search.addSockets, sockets.open(event.count))
-                elif isinstance(event, SocketDone):
-                    sockets.close(event.local)
-                progress(event)
+        def told(event: object) -> None:
+            if isinstance(event, SocketsWanted):
+                sockets.command(search.addSockets, sockets.open(event.count))
+            elif isinstance(event, SocketDone):
+                sockets.close(event.local)
+            progress(event)
 
-            return await sockets.run(search, LifetimeEnded, told)
-        finally:
-            self._ended(sockets)
+        return await sockets.run(search, LifetimeEnded, told)
 
     def _begin(self, kind: int) -> Sockets:
         if self._sockets is not None:
@@ -360,7 +360,8 @@ class Survey:
         self._sockets = Sockets(self._network, kind)
         return self._sockets
 
-    def _ended(self, sockets: Sockets) -> None:
+    def _ended(self, result: _T, sockets: Sockets) -> _T:
         sockets.closeAll()
         if self._sockets is sockets:
             self._sockets = None
+        return result

@@ -16,8 +16,9 @@ from punchd.nat.steps import StepEnded
 from punchd.net.tls import ServerCredentials
 from punchd.services.rendezvous import Rendezvous, Settings
 from punchd.services.survey import Knowledge, Survey
+from punchd.testing.pair import Pair
 from punchd.testing.router import Lifetimes
-from punchd.testing.scenario import Scenario
+from punchd.testing.scenario import RENDEZVOUS_HOSTS, Scenario
 
 SERVER = ("203.0.113.10", 3478)
 
@@ -155,3 +156,69 @@ def test_stopped() -> None:
     assert len(caught) == 1
     assert not place.survey.running
     assert place.scenario.hostA.reactor.getDelayedCalls() == []
+
+
+def pair(kind: str) -> Pair:
+    """
+    Two clients that are registered, one of them behind a NAT of a kind.
+    """
+    found = Pair(Scenario(kind, "open", 1))
+    found.ready()
+    return found
+
+
+def test_status() -> None:
+    """Some seconds after the registration C{status} and C{why} know the NAT."""
+    both = pair("sequential")
+    assert both.a.status()["nat"]["filtering"] == "unknown"
+    both.network.advance(10.0)
+    nat = both.a.status()["nat"]
+    assert nat["filtering"] == "address-and-port-dependent"
+    assert nat["allocation"] == "sequential +1"
+    assert nat["mapping"].startswith("address-")
+    assert both.b.status()["nat"]["filtering"] == "endpoint-independent"
+    both.stop()
+    assert both.clock.getDelayedCalls() == []
+
+
+def test_punchingSocketIsLeftAlone() -> None:
+    """The survey sends nothing from the punching socket, and closes its own."""
+    both = pair("portrestricted")
+    port = both.a.socket.bases()[0][1]
+    capture = both.network.capture(
+        "sent", matches=lambda r: r.where == "hostA" and r.protocol == "udp"
+    )
+    both.network.advance(10.0)
+    records = capture.stop()
+    assert {r.source[1] for r in records} - {port}
+    destinations = {r.destination[0] for r in records if r.source[1] == port}
+    assert destinations <= set(RENDEZVOUS_HOSTS)
+    # Nothing but the keepalives, which the rendezvous would get anyway.
+    assert sum(r.source[1] == port for r in records) <= 4
+    assert len(both.scenario.hostA._datagramPorts) == 2
+    both.stop()
+
+
+def test_measuredOnceANetwork() -> None:
+    """A rendezvous that was away is no reason to survey again; a move is."""
+    both = pair("portrestricted")
+    both.network.advance(10.0)
+    surveyor = both.a.presence.surveyor
+    first = surveyor.knowledge
+    assert first is not None
+    surveyor.soon(SERVER, None)
+    both.network.advance(10.0)
+    assert surveyor.knowledge is first
+    surveyor.soon(SERVER, None, again=True)
+    both.network.advance(10.0)
+    assert surveyor.knowledge is not first
+    both.stop()
+
+
+def test_stoppedBeforeTheSurvey() -> None:
+    """A client that stops at once, or amidst the survey, leaves nothing."""
+    for wait in (0.0, 2.2):
+        both = pair("symmetric")
+        both.network.advance(wait)
+        both.stop()
+        assert both.clock.getDelayedCalls() == []

@@ -7,6 +7,7 @@ so it imports nothing heavy.
 from twisted.application.service import ServiceMaker
 
 from punchd._parsers import PunchClientParser, PunchServerParser
+from punchd.nat.plugins import Predictor
 from punchd.portmap.plugins import PortMapping
 
 rendezvous = ServiceMaker(
@@ -30,3 +31,9 @@ punchServer = PunchServerParser()
 pcp = PortMapping("pcp", 30, (4, 6), "punchd.portmap.asking:PCPSearch")
 natpmp = PortMapping("natpmp", 20, (4,), "punchd.portmap.asking:NATPMPSearch")
 upnp = PortMapping("upnp", 10, (4,), "punchd.portmap.upnp:UPnPSearch")
+
+preserving = Predictor("preserving", "preserving")
+sequential = Predictor("sequential", "sequential")
+parity = Predictor("parity", "parity")
+block = Predictor("block", "block")
+random = Predictor("random", "random")
