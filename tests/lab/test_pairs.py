@@ -13,6 +13,9 @@ import pytest
 from punchd.testing.lab import waitFor
 from tests.lab.tools import connect, echoed, tool
 
+#: They mostly wait, but on a busy machine for long.
+pytestmark = pytest.mark.timeout(120)
+
 _PORT, _FORWARD = 7, 7000
 
 _OPEN = ("open", "fullcone", "restricted")

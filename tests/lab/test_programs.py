@@ -18,6 +18,9 @@ from punchd.testing.lab import waitFor
 from punchd.testing.lab.product import TWISTD
 from tests.lab.tools import result, tool
 
+#: Encryption costs, on a busy machine for long.
+pytestmark = pytest.mark.timeout(180)
+
 #: What scp copies, in bytes.
 _LARGE = 100_000_000
 
@@ -124,7 +127,6 @@ def _digest(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-@pytest.mark.timeout(180)
 def test_scp(pair, openssh):
     """
     C{scp} of a large file each way, at the same time, arrives as it was and went by
