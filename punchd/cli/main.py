@@ -24,6 +24,7 @@ COMMANDS = (
     ("peers", "peers", "PeersOptions", "List, add, remove or rename peers."),
     ("status", "status", "StatusOptions", "Show the NAT, the sessions, their paths."),
     ("why", "why", "WhyOptions", "Say why the path to a peer is what it is."),
+    ("doctor", "doctor", "DoctorOptions", "Examine the NAT and the rendezvous."),
     ("ping", "ping", "PingOptions", "Measure the round trip to a peer."),
     ("demo", "demo", "DemoOptions", "Punch a hole between two NATs, here and now."),
 )

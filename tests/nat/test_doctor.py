@@ -1,0 +1,137 @@
+"""
+`punchd doctor`: what it finds in the simulator, how it says so, and the command
+against a rendezvous of the kernel's.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from punchd.cli.doctor import _merge, report
+from punchd.services.checkup import examine
+from punchd.signaling.url import RendezvousURL
+
+from .test_survey import Place
+
+URL = RendezvousURL("203.0.113.10", (3478, 443))
+
+
+def checkup(kind: str, url: RendezvousURL = URL, **options: Any) -> tuple[Any, Any]:
+    """
+    @return: what is found behind a kind of NAT, and the lines of progress.
+    """
+    place = Place(kind)
+    said: list[str] = []
+    work = examine(place.scenario.hostA, url, said.append, **options)
+    found = place.network.runUntil(Deferred.fromCoroutine(work), 1200.0)
+    # A deep copy, as programs get it.
+    return json.loads(json.dumps(found)), said
+
+
+def test_home() -> None:
+    """Behind a common router all is well, and the report says so."""
+    found, said = checkup("portrestricted")
+    assert found["interfaces"] == [{"name": "eth0", "address": "192.168.1.2"}]
+    assert [way["reachable"] for way in found["rendezvous"]["tcp"]] == [True, True]
+    assert found["rendezvous"]["udp"][0]["reachable"]
+    assert found["nat"]["mapping"] == "endpoint-independent"
+    assert found["nat"]["filtering"] == "address-and-port-dependent"
+    assert found["nat"]["hairpin"] is False
+    assert all(each["probability"] > 0.9 for each in found["odds"])
+    assert any("mapped address" in line for line in said)
+    text = "\n".join(report(found))
+    assert "keeps one outside port for a socket" in text
+    assert "not measured" in text
+    assert "a common router at home" in text
+
+
+def test_symmetric() -> None:
+    """Random ports: reachable for homes by a spray, not for each other."""
+    found, _ = checkup("symmetric")
+    assert found["model"]["kind"] == "random"
+    odds = {each["peer"]: each for each in found["odds"]}
+    assert odds["a common router at home"]["strategy"] == "spray"
+    assert odds["a NAT with random ports"]["probability"] == 0.0
+    text = "\n".join(report(found))
+    assert "random ports from 1024 to 65535" in text
+    assert "trying many ports, about" in text
+
+
+def test_blocked() -> None:
+    """Where UDP is blocked everything is relayed, and the reason is named."""
+    found, _ = checkup("udpblocked")
+    assert found["rendezvous"]["tcp"][0]["reachable"]
+    assert not any(way["reachable"] for way in found["rendezvous"]["udp"])
+    assert {each["strategy"] for each in found["odds"]} == {"relay"}
+    assert "UDP does not get through" in "\n".join(report(found))
+
+
+def test_lifetime() -> None:
+    """The lifetime is measured when asked for, with progress."""
+    found, said = checkup("portrestricted", lifetime=True)
+    assert 100 <= found["nat"]["bindingLifetime"] <= 120
+    assert 25 <= found["nat"]["oneWayLifetime"] <= 30
+    assert found["nat"]["keepaliveInterval"] == pytest.approx(
+        0.65 * found["nat"]["bindingLifetime"]
+    )
+    assert any("two-way binding was kept after 45 s" in line for line in said)
+    assert "keepalive every" in "\n".join(report(found))
+
+
+def test_unknownName() -> None:
+    """A name that is not known is said so."""
+    found, _ = checkup("open", RendezvousURL("nobody.example", (3478,)))
+    assert found["rendezvous"]["addresses"] == []
+    assert "name of the rendezvous is not known" in "\n".join(report(found))
+
+
+def test_clientKnowsMore() -> None:
+    """What the running client knows is added."""
+    found, _ = checkup("fullcone")
+    port = {"protocol": "pcp", "state": "open"}
+    _merge(found, {"nat": {"bindingLifetime": 60.0, "portMapping": [port]}})
+    text = "\n".join(report(found))
+    assert "at least 60.0 s" in text
+    assert "protocol pcp, state open" in text
+
+
+def doctor(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """
+    Run the command.
+    """
+    program = "import sys; from punchd.cli import main; sys.exit(main())"
+    return subprocess.run(
+        [sys.executable, "-c", program, "doctor", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+
+
+def test_command() -> None:
+    """Nobody there: JSON on stdout, progress on stderr, exit status 1."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        done = doctor("--json", f"--rendezvous=punch://127.0.0.1:{port}")
+    assert done.returncode == 1
+    found = json.loads(done.stdout)
+    assert found["rendezvous"]["tcp"][0]["reachable"] is False
+    assert "refused" in found["rendezvous"]["tcp"][0]["error"]
+    assert "Trying UDP" in done.stderr
+
+
+def test_withoutClient(tmp_path: Path) -> None:
+    """Without a client and a rendezvous one sentence says what to do."""
+    done = doctor(f"--state={tmp_path}")
+    assert done.returncode == 1
+    assert "--rendezvous=URL" in done.stderr
+    assert done.stderr.count("\n") == 1
