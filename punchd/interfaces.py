@@ -116,6 +116,16 @@ class INetwork(Interface):
             may reach: no loopback, no link-local, no multicast.
         """
 
+    def watchHosts(changed):  # type: ignore[no-untyped-def]
+        """
+        Tell when L{localHosts} may have changed.
+
+        @param changed: called without arguments, perhaps more often than needed.
+
+        @return: a function that ends this, or L{None} where nobody tells and
+            L{localHosts} has to be asked from time to time.
+        """
+
     def wallClock():  # type: ignore[no-untyped-def]
         """
         @return: seconds since the epoch, for what is signed and compared

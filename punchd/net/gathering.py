@@ -41,6 +41,7 @@ class Gathering:
         self._server = ""
         self._subscribers: list[Callable[[Candidate], None]] = []
         self._mourners: list[Callable[[Candidate], None]] = []
+        self._known: list[Address] = []
 
     def candidates(self) -> list[Candidate]:
         """
@@ -98,6 +99,31 @@ class Gathering:
         """
         self._subscribers.remove(learned)
         self._mourners.remove(lost)
+
+    def begin(self) -> None:
+        """
+        Remember the addresses of this moment, for L{hostsChanged}.
+        """
+        self._known = self.hosts()
+
+    def hostsChanged(self) -> None:
+        """
+        The machine has other addresses than before: withdraw what is gone, and
+        offer what is new.  Where the rendezvous sees us, it tells later; the old
+        address is a good guess until then.
+        """
+        before, self._known = self._known, self.hosts()
+        for base in before:
+            if base not in self._known:
+                for mourner in list(self._mourners):
+                    mourner(hostCandidate(base))
+        for rank, base in enumerate(self._known):
+            if base not in before:
+                self._tell(hostCandidate(base, rank=rank))
+        for family in self.mapped:
+            candidate = self._reflexive(family)
+            if candidate is not None and candidate.base not in before:
+                self._tell(candidate)
 
     def mappedLearned(self, mapped: Address) -> None:
         """

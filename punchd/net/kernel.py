@@ -8,7 +8,7 @@ import ipaddress
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ifaddr
@@ -16,6 +16,8 @@ from zope.interface import implementer
 
 from punchd.interfaces import IDatagramPort, IDatagramReceiver, INetwork
 
+from .linkstate import isUp
+from .netlink import AddressWatch
 from .udp import UDPPort
 
 #: With this variable set and not empty, UDP goes without GSO and GRO.
@@ -67,11 +69,22 @@ class KernelNetwork:
         """
         found = []
         for adapter in ifaddr.get_adapters():
+            if not isUp(adapter.name):
+                continue
             for ip in adapter.ips:
                 host = ip.ip if isinstance(ip.ip, str) else ip.ip[0]
                 if _reachable(host):
                     found.append((host, adapter.name))
         return sorted(dict.fromkeys(found), key=_rank)
+
+    def watchHosts(self, changed: Callable[[], None]) -> Callable[[], None] | None:
+        """
+        Have the kernel tell of changes, if it is Linux.
+        """
+        try:
+            return AddressWatch(self.reactor, changed).stop
+        except OSError:
+            return None
 
     def wallClock(self) -> float:
         """

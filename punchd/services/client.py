@@ -31,6 +31,7 @@ from punchd.signaling.url import RendezvousURL
 from .links import Links
 from .peers import Peers, Permissions, Publish
 from .presence import Presence
+from .roaming import MakeSleepDetector, Roaming
 from .status import SessionStatus, Status
 
 #: How long a stop waits for goodbyes to leave, in seconds.
@@ -64,6 +65,7 @@ class PunchClient(MultiService):
         keepalive: float = 15.0,
         sources: Sequence[ICandidateSource] = (),
         nameOf: Callable[[str], str] = str,
+        makeSleepDetector: MakeSleepDetector | None = None,
         onGaveUp: Callable[[Failure], object] = lambda failure: None,
     ) -> None:
         super().__init__()
@@ -91,6 +93,7 @@ class PunchClient(MultiService):
         self.peers = Peers(self.context, permissions, publish)
         self.presence = Presence(self.context)
         self.links.setServiceParent(self)
+        Roaming(network, self, makeSleepDetector).setServiceParent(self)
         self.portMapper: PortMapper | None = None
         if sources:
             self.portMapper = PortMapper(network, self.socket, self.gathering, sources)
@@ -115,6 +118,7 @@ class PunchClient(MultiService):
             self.socket.open(self.port)
         # The user's first dial has better things to do.
         rehearse()
+        self.gathering.begin()
         super().startService()
 
     def stopService(self) -> Deferred[None]:
@@ -132,6 +136,17 @@ class PunchClient(MultiService):
             return DeferredList([super(PunchClient, self).stopService()])
 
         return wait.addCallback(leave).addCallback(lambda _: None)
+
+    def networkChanged(self) -> None:
+        """
+        We have other addresses, or time has passed unnoticed (services.roaming).
+        """
+        self.gathering.hostsChanged()
+        self.links.networkChanged()
+        self.presence.networkChanged()
+        if self.portMapper is not None:
+            self.portMapper.networkChanged()
+        self.peers.networkChanged()
 
     # --- what programs want
 

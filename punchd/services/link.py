@@ -63,10 +63,7 @@ MAX_BYES: Final = 256
 CLOSING: Final = 1.0
 
 
-def _ignore(*arguments: object) -> None:
-    """
-    Nobody wants to know.
-    """
+def _ignore(*arguments: object) -> None: ...
 
 
 class RendezvousLink(Service):
@@ -116,15 +113,14 @@ class RendezvousLink(Service):
         @param onRegistered: the rendezvous has taken us, first or again.
         @param onDisconnected: it has lost us; the link is on its way back.
         @param onReplaced: a newer registration has taken our place.
-        @param onGaveUp: the link has ended for good, for that or another
-            reason; the failure says which.
+        @param onGaveUp: the link has ended for good; the failure says why.
         @param agent: our name and version.
-        @param authorities: a PEM file that replaces the machine's when the URL
-            has no fingerprint.
+        @param authorities: a PEM file to use instead of the machine's.
         """
         self.url = url
         self.registration: Registration | None = None
         self.lastFailure: Failure | None = None
+        self._network = network
         self._clock = network.reactor
         self.onIncoming = onIncoming
         self._callbacks: dict[str, Callable[..., object]] = {
@@ -207,10 +203,14 @@ class RendezvousLink(Service):
     def check(self) -> None:
         """
         The machine has slept, or its addresses have changed: find out whether
-        the connection is still there.
+        the connection is still there, or look for the rendezvous at once.
         """
         if self._connection is not None:
-            self._connection.check()
+            self._connection.check({host for host, _ in self._network.localHosts()})
+        elif self._client.running:
+            # The pause that is going on was meant for another network.
+            self._client.stopService()
+            self._client.startService()
 
     # --- what a client can say
 

@@ -4,7 +4,7 @@ The client's side of one connection to the rendezvous.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from punchd.core import Address
 from punchd.errors import PeerUnavailable, PunchError
 from punchd.signaling import commands
+from punchd.signaling.admission import isUnusable
 from punchd.signaling.boxes import BoundedAMP
 
 #: Seconds between two questions whether the connection is alive, and seconds
@@ -121,15 +122,24 @@ class LinkConnection(BoundedAMP):
         if self.transport is not None:
             self._keepalive = self._clock.callLater(KEEPALIVE, self.check)
 
-    def check(self) -> None:
+    def check(self, hosts: Collection[str] | None = None) -> None:
         """
         Find out whether the connection is alive: a NAT on the way may have
         forgotten it without a word.
+
+        @param hosts: the addresses of this machine; a connection from one that is
+            gone needs no question.
         """
         if self._keepalive is not None and self._keepalive.active():
             self._keepalive.cancel()
         if self.transport is None:
             return
+        ours = getattr(self.transport.getHost(), "host", None)
+        # Loopback is not among them, and stays whatever happens.
+        if hosts is not None and ours is not None and not isUnusable(ours):
+            if ours not in hosts:
+                self.refuse("our address is gone")
+                return
 
         def failed(failure: Failure) -> None:
             self.refuse("the rendezvous does not answer")

@@ -123,6 +123,13 @@ class Links(MultiService):
         """
         return self._links[0].whenRegistered(failAfterFailures)
 
+    def networkChanged(self) -> None:
+        """
+        Find out whether the connections are still there.
+        """
+        for link in self._links:
+            link.check()
+
     # --- session.context.Link
 
     def dial(

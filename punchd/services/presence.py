@@ -167,6 +167,18 @@ class Presence:
                 return "address-dependent"
         return None
 
+    def networkChanged(self) -> None:
+        """
+        Find out where the rendezvous sees us now, and whether our relayed address
+        is still ours.
+        """
+        for driver in self._drivers:
+            observed = driver.core
+            assert isinstance(observed, Observed)
+            driver.call(observed.refresh)
+        if self._relay is not None and self._relay.wanted:
+            self._relay.check()
+
     # --- IBatchReceiver
 
     def datagramReceived(self, data: bytes, local: Address, remote: Address) -> None:

@@ -25,7 +25,7 @@ from punchd.forward.rules import (
     parsePublish,
 )
 from punchd.interfaces import ICandidateSource
-from punchd.net.clock import makeMonotonic
+from punchd.net.clock import SleepDetector, makeMonotonic
 from punchd.net.kernel import KernelNetwork
 from punchd.services.client import PunchClient
 from punchd.services.control import ControlService
@@ -207,6 +207,7 @@ class Client(MultiService):
             keepalive=options["keepalive"],
             sources=sources,
             nameOf=nameOf,
+            makeSleepDetector=SleepDetector,
             onGaveUp=self._gaveUp,
         )
         self.punch.setServiceParent(self)

@@ -4,6 +4,7 @@ Simulated machines.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ipaddress import ip_address
 from random import Random
 from typing import TYPE_CHECKING
@@ -53,6 +54,7 @@ class Host(Ports):
         self.random = Random(f"{network.seed}/host/{name}")
         self._entropy = Random(f"{network.seed}/entropy/{name}")
         self.addresses: dict[str, Subnet] = {}
+        self._watchers: list[Callable[[], None]] = []
         self._byFamily: dict[int, str | None] = {4: None, 6: None}
         self.up = True
         self.clockError = 0.0
@@ -80,6 +82,13 @@ class Host(Ports):
             (host, f"eth{networks.index(subnet)}")
             for host, subnet in self.addresses.items()
         ]
+
+    def watchHosts(self, changed: Callable[[], None]) -> Callable[[], None]:
+        """
+        Tell of changes by L{attach} and L{detach}.
+        """
+        self._watchers.append(changed)
+        return lambda: self._watchers.remove(changed)
 
     def wallClock(self) -> float:
         """
@@ -121,6 +130,8 @@ class Host(Ports):
         for family in self._byFamily:
             ours = [host for host in self.addresses if familyOf(host) == family]
             self._byFamily[family] = ours[0] if ours else None
+        for watcher in list(self._watchers):
+            watcher()
 
     def owns(self, host: str) -> bool:
         """
