@@ -59,9 +59,9 @@ def odds(
     if knownA and knownB:
         return Odds(SURE * min(knownA, knownB), "srflx", 2)
     if knownA:
-        return _half(filteringA, modelB)
+        return _half(knownA, filteringA, modelB)
     if knownB:
-        return _half(filteringB, modelA)
+        return _half(knownB, filteringB, modelA)
     open_ = (filteringA, filteringB)
     if Filtering.ENDPOINT_INDEPENDENT in open_ and all(
         each in (Filtering.ENDPOINT_INDEPENDENT, Filtering.ADDRESS_DEPENDENT)
@@ -72,7 +72,8 @@ def odds(
         return Odds(SURE, "prflx", 2)
     if modelA.kind is modelB.kind is Allocation.SEQUENTIAL:
         hit = _aimed(modelA) * _aimed(modelB)
-        return Odds(afterRounds(hit, ROUNDS), "predicted", BURST * _rounds(hit))
+        sure = SURE * afterRounds(hit, ROUNDS)
+        return Odds(sure, "predicted", BURST * _rounds(hit))
     return Odds(0.0, "relay", 0)
 
 
@@ -89,20 +90,22 @@ def _known(model: PortModel) -> float:
     return model.confidence if model.independent else 0.0
 
 
-def _half(filtering: Filtering, model: PortModel) -> Odds:
+def _half(known: float, filtering: Filtering, model: PortModel) -> Odds:
     """
-    @param filtering: of the side whose port is known.
+    @param known: how sure the port of the one side is.
+    @param filtering: of this side.
     @param model: of the other.
     """
     if filtering in (Filtering.ENDPOINT_INDEPENDENT, Filtering.ADDRESS_DEPENDENT):
-        return Odds(SURE, "prflx", 2)
+        return Odds(SURE * known, "prflx", 2)
     if model.kind is Allocation.SEQUENTIAL:
         hit = _aimed(model)
-        return Odds(afterRounds(hit, ROUNDS), "predicted", BURST * _rounds(hit))
+        sure = SURE * known * afterRounds(hit, ROUNDS)
+        return Odds(sure, "predicted", BURST * _rounds(hit))
     quota = model.size if model.kind is Allocation.BLOCK else None
     spray = sizeSpray(model.size, 0.98, quota=quota)
     return Odds(
-        spray.probability * model.confidence,
+        SURE * known * spray.probability * model.confidence,
         "spray",
         min(spray.probes, expectedProbes(model.size, spray.sockets)),
     )
