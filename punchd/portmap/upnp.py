@@ -36,6 +36,8 @@ _FIRST, _LAST = 49152, 65535
 #: What miniupnpc calls errors 718 and 725 of WANIPConnection:1, 2.4.16.
 _CONFLICT: Final = "ConflictInMappingEntry"
 _PERMANENT: Final = "OnlyPermanentLeasesSupported"
+#: And the error that it raises when there is no device.
+_NONE: Final = "Success"
 
 
 def makeClient(host: str) -> Any:
@@ -99,11 +101,18 @@ class Device:
 
         @raise Exception: what miniupnpc has to say.
         """
-        client = self._client
-        if not client.discover():
+        if not self._search():
             raise LookupError("no answer")
-        client.selectigd()
+        self._client.selectigd()
         return self._outside()
+
+    def _search(self) -> int:
+        try:
+            return int(self._client.discover())
+        except Exception as e:
+            if str(e) == _NONE:
+                return 0
+            raise
 
     def _outside(self) -> str:
         host = self._client.externalipaddress()

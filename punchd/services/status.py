@@ -6,7 +6,7 @@ Times are in seconds, sizes in bytes.
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 
 class RendezvousStatus(TypedDict):
@@ -30,7 +30,7 @@ class NatStatus(TypedDict):
     hairpin: bool | None
     bindingLifetime: float | None
     publicAddresses: list[str]
-    portMapping: list[dict[str, Any]]
+    portMapping: NotRequired[list[dict[str, Any]]]
 
 
 class PathStatus(TypedDict):

@@ -174,9 +174,9 @@ def states(running: Product, letter: str) -> set[str]:
     return {each["state"] for each in services(running, letter).values()}
 
 
-def mapped(running: Product, letter: str) -> list[Any] | None:
+def mapped(running: Product, letter: str) -> Any:
     """
-    The address that a router has opened to a client.
+    The address that a router has opened to a client, or None.
     """
     for each in services(running, letter).values():
         if each["state"] == "mapped":

@@ -40,6 +40,10 @@ class Search:
         self.stopped = Deferred()
         return self.stopped
 
+    def done(self) -> None:
+        assert self.stopped is not None
+        self.stopped.callback(None)
+
 
 @implementer(ICandidateSource)
 class Source:
@@ -78,11 +82,11 @@ class World:
         self.good = Source("good", 30, (4, 6))
         self.fair = Source("fair", 20)
         self.mapper = PortMapper(
-            self,
+            self,  # type: ignore[arg-type]
             self,
             self,
             [self.fair, self.good],
-            self,  # type: ignore[arg-type]
+            self,
         )
 
     def localHosts(self) -> list[tuple[str, str]]:
@@ -212,7 +216,7 @@ def testLost(world: World) -> None:
     world.good.search.seeker.mapped(OUTSIDE)
     world.good.search.seeker.failed("the router did not renew the mapping")
     assert world.offered == {}
-    world.good.search.stopped.callback(None)
+    world.good.search.done()
     world.reactor.advance(60)
     assert [len(each.searches) for each in (world.good, world.fair)] == [2, 2]
 
@@ -234,7 +238,7 @@ def testStop(world: World) -> None:
     assert world.offered == {}
     for source in (world.good, world.fair):
         assert not ended.called
-        source.search.stopped.callback(None)
+        source.search.done()
     assert ended.called
     assert world.reactor.getDelayedCalls() == []
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -91,7 +92,9 @@ class World:
     A host and its router, in one network without delay; also the seeker.
     """
 
-    def __init__(self, dialect: type[Dialect], search: type[GatewaySearch]) -> None:
+    def __init__(
+        self, dialect: Callable[[], Dialect], search: type[GatewaySearch]
+    ) -> None:
         self.network = Network(1)
         self.router = Router(self.network.addHost("router", GATEWAY[0]))
         host = self.network.addHost("host", BASE[0], "192.168.1.9")

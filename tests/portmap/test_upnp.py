@@ -33,6 +33,8 @@ class Client:
         self.calls: list[tuple[Any, ...]] = []
 
     def discover(self) -> int:
+        if not self.devices:
+            raise Exception("Success")
         return self.devices
 
     def selectigd(self) -> str:
@@ -55,7 +57,7 @@ class Client:
 
 
 @implementer(IReactorThreads)
-class Reactor(Clock):
+class Reactor(Clock):  # type: ignore[misc]
     """
     Also a pool of threads, which run at once, or when the test says.
     """
@@ -64,7 +66,9 @@ class Reactor(Clock):
         super().__init__()
         self.waiting: list[Callable[[], None]] | None = None
 
-    def callFromThread(self, function: Any, *args: Any, **kwargs: Any) -> None:
+    def callFromThread(  # type: ignore[override]
+        self, function: Any, *args: Any, **kwargs: Any
+    ) -> None:
         function(*args, **kwargs)
 
     def callInThreadWithCallback(self, told: Any, function: Any, *args: Any) -> None:
