@@ -21,6 +21,10 @@ from .inquiry import Inquiry
 
 #: Seconds until all is asked again after a port was lost.
 _AGAIN: Final = 60.0
+#: Addresses come before routes: where there is no gateway yet, so many more looks
+#: are taken, so many seconds apart.
+_LOOKS: Final = 3
+_LOOK: Final = 5.0
 
 
 class Ports(Protocol):
@@ -82,6 +86,7 @@ class PortMapper(Service):
         self._gateways = KernelGateways() if gateways is None else gateways
         self._inquiries: dict[int, Inquiry] = {}
         self._call: IDelayedCall | None = None
+        self._looks = _LOOKS
 
     def startService(self) -> None:
         """
@@ -106,6 +111,7 @@ class PortMapper(Service):
         Our addresses or routes may be others, or time has passed unnoticed.
         """
         if self.running:
+            self._looks = _LOOKS
             self._later(0.0)
 
     def _later(self, seconds: float) -> None:
@@ -126,6 +132,9 @@ class PortMapper(Service):
                 self._inquiries.pop(family).stop()
             if gateway is not None and base is not None:
                 self._inquire(family, base, gateway)
+        if not self._inquiries and self._looks:
+            self._looks -= 1
+            self._later(_LOOK)
 
     def _inquire(self, family: int, base: Address, gateway: Gateway) -> None:
         def changed(before: Address | None, now: Address | None) -> None:

@@ -297,6 +297,23 @@ def testNoNetwork(world: World) -> None:
     assert world.mapper.describe() == []
 
 
+def testLateRoute() -> None:
+    """A route that comes after the addresses is found, and not waited for for ever."""
+    world = World()
+    routes, world.routes = world.routes, {}
+    world.start()
+    world.reactor.advance(4)
+    world.routes = routes
+    world.reactor.advance(1)
+    assert world.states() == {"good": "asking", "fair": "asking"}
+    assert world.reactor.getDelayedCalls() == []
+    world.routes = {}
+    world.mapper.networkChanged()
+    for _ in range(5):
+        world.reactor.advance(5)
+    assert world.reactor.getDelayedCalls() == []
+
+
 def testPublicHost() -> None:
     """A public address of IPv4 needs no port."""
     world = World()
