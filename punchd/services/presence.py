@@ -178,6 +178,8 @@ class Presence:
             driver.call(observed.refresh)
         if self._relay is not None and self._relay.wanted:
             self._relay.check()
+        if self._surveyed is not None:
+            self.surveyor.soon(*self._surveyed, again=True)
 
     # --- IBatchReceiver
 
