@@ -217,6 +217,34 @@ class ICandidateSeeker(Interface):
         """
 
 
+class ITraversalStrategy(IPlugin):
+    """
+    A way to get a direct path where plain checks do not find one.  It runs while
+    a relay carries the session, at both peers at a time.
+    """
+
+    name = Attribute("What verdicts and paths call it: a-z, 0-9 and hyphens.")
+
+    def odds(ours, theirs):  # type: ignore[no-untyped-def]
+        """
+        @param ours: how our NAT chooses ports, a
+            L{punchd.nat.model.PortModel}.
+        @param theirs: how the peer's does.
+
+        @return: the probability that it gets through, which orders the
+            attempts; 0 when it is of no use.  Both peers must get the same
+            from exchanged arguments.
+        """
+
+    def attempt(field):  # type: ignore[no-untyped-def]
+        """
+        @param field: a L{punchd.traversal.field.Field}: what there is to work
+            with.
+
+        @return: our half of one attempt, a L{punchd.traversal.field.Attempt}.
+        """
+
+
 class IPortPredictor(IPlugin):
     """
     A plugin that knows one way in which NATs choose outside ports.  It is a pure

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from punchd.core import Address
 from punchd.errors import PeerUnavailable
 from punchd.identity import Identity
-from punchd.interfaces import ICandidateSource, INetwork
+from punchd.interfaces import ICandidateSource, INetwork, ITraversalStrategy
 from punchd.net.demux import Demux
 from punchd.net.gathering import Gathering
 from punchd.net.punching import PunchingSocket
@@ -27,6 +27,7 @@ from punchd.session.rehearsal import rehearse
 from punchd.session.report import describe, textOf, why
 from punchd.session.stream import Stream
 from punchd.signaling.url import RendezvousURL
+from punchd.traversal.builtin import BUILTIN
 
 from .links import Links
 from .peers import Peers, Permissions, Publish
@@ -64,6 +65,7 @@ class PunchClient(MultiService):
         linger: float = 600.0,
         keepalive: float = 15.0,
         sources: Sequence[ICandidateSource] = (),
+        strategies: Sequence[ITraversalStrategy] = BUILTIN,
         nameOf: Callable[[str], str] = str,
         makeSleepDetector: MakeSleepDetector | None = None,
         onGaveUp: Callable[[Failure], object] = lambda failure: None,
@@ -89,6 +91,7 @@ class PunchClient(MultiService):
             linger=linger,
             keepalive=keepalive,
             nameOf=nameOf,
+            strategies=strategies,
         )
         self.peers = Peers(self.context, permissions, publish)
         self.presence = Presence(self.context)

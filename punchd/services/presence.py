@@ -63,6 +63,7 @@ class Presence:
         self._forget()
         context = self.context
         socket = context.socket
+        context.servers = [*registration.stun[:1], *registration.alternate[:1]]
         for family in socket.families():
             servers = [a for a in registration.stun if _family(a) == family]
             others = [a for a in registration.alternate if _family(a) == family]

@@ -24,6 +24,10 @@ from .paths import PROOF_HASTE, PROOF_INTERVAL
 _PROOF = PROOF_HASTE * PROOF_INTERVAL + 1.0
 
 
+#: What checks alone find; other paths are the merit of a strategy.
+_PLAIN = ("host", "srflx", "prflx", "ipv6", "mapped", "relay")
+
+
 def _verdict(
     strategy: str, outcome: Outcome, reason: Reason, **evidence: object
 ) -> Verdict:
@@ -83,7 +87,7 @@ class Checks:
             "directPairs": len(direct),
             "answered": sum(pair.lastResponse is not None for pair in direct),
             "heardFrom": sum(pair.checksReceived > 0 for pair in direct),
-            "remotes": sorted({f"{_text(pair.remote.address)}" for pair in direct}),
+            "remotes": sorted({f"{textOf(pair.remote.address)}" for pair in direct}),
         }
 
     def _end(self, outcome: Outcome, reason: Reason, **more: object) -> None:
@@ -98,12 +102,15 @@ class Checks:
         """
         A direct pair carries the session.
         """
+        if pair.strategy not in _PLAIN:
+            self._end(Outcome.CANCELLED, Reason.SUPERSEDED, path=pair.strategy)
+            return
         self._end(
             Outcome.SUCCEEDED,
             Reason.PROVEN,
             path=pair.strategy,
-            local=_text(pair.local.base),
-            remote=_text(pair.remote.address),
+            local=textOf(pair.local.base),
+            remote=textOf(pair.remote.address),
         )
 
     def finished(self) -> None:
@@ -200,7 +207,7 @@ class Relaying:
         """
         A relayed pair carries the session.
         """
-        self._end(Outcome.SUCCEEDED, Reason.PROVEN, remote=_text(pair.remote.address))
+        self._end(Outcome.SUCCEEDED, Reason.PROVEN, remote=textOf(pair.remote.address))
 
 
 class Restart:
@@ -249,6 +256,9 @@ class Restart:
         return offered.addCallbacks(took, failed)
 
 
-def _text(address: Address) -> str:
+def textOf(address: Address) -> str:
+    """
+    @return: C{host:port}, with brackets around an IPv6 host.
+    """
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -5,7 +5,7 @@ What all sessions of a client share.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -16,6 +16,7 @@ from punchd.identity import Identity
 from punchd.net.gathering import Gathering
 from punchd.net.punching import PunchingSocket
 from punchd.net.relay import Relay
+from punchd.traversal.budget import Budget
 
 
 class DialAnswer(Protocol):
@@ -87,6 +88,9 @@ class Context:
     @ivar relay: the relay in use, if the rendezvous has one.
     @ivar openerTtl: the hop limit of a packet that opens our NAT and does not
         reach the peer's, L{None} to send no such packet.
+    @ivar servers: STUN servers of the rendezvous, at best on two hosts.
+    @ivar budget: what attempts to get through may cost.
+    @ivar strategies: L{ITraversalStrategy<punchd.interfaces>} plugins.
     @ivar rtt: seconds to the rendezvous and back, L{None} if not measured.
     """
 
@@ -106,3 +110,6 @@ class Context:
     relay: Relay | None = None
     rtt: float | None = None
     openerTtl: int | None = 3
+    servers: Sequence[Address] = ()
+    budget: Budget = field(default_factory=Budget)
+    strategies: Sequence[Any] = ()

@@ -44,6 +44,7 @@ class Exchange:
 
     @ivar peerIncarnation: which run of the peer's program this is.
     @ivar dialId: the latest dial between the two, for updates.
+    @ivar hosts: where the rendezvous has observed the peer.
     @ivar offering: whether an offer of ours to resume is on its way.
     """
 
@@ -60,6 +61,7 @@ class Exchange:
         self._answered = False
         self._sequence = 0
         self._told: set[Address] = set()
+        self.hosts: set[str] = set()
         context.gathering.subscribe(self.localLearned, self.localLost)
 
     def stop(self) -> None:
@@ -184,6 +186,7 @@ class Exchange:
             early = isinstance(signed, Offer)
             agent.setRtt(rtt * _AFTER_THE_ANSWER if early else rtt)
         self.carrier.ice(agent.setRemoteCredentials, credentials)
+        self.hosts = {host for host, _ in observed}
         self._addRemote(theirCandidates(signed.candidates, observed))
         self._answered = True
         self._trickleLate()
@@ -292,6 +295,8 @@ class Exchange:
             told = json.loads(data)
         except ValueError:
             return
-        if isinstance(told, list):
+        if isinstance(told, dict) and "traversal" in told:
+            self.session.attempts.traversal.told(told)
+        elif isinstance(told, list):
             dicts = [each for each in told if isinstance(each, dict)]
             self._addRemote(theirCandidates(dicts, ()))

@@ -71,7 +71,7 @@ def why(session: Session, name: str, mapping: str | None) -> dict[str, Any]:
         session.verdicts,
         None if over is None else over.getErrorMessage(),
     )
-    if over is None and kind != "direct" and session.checks.running:
+    if over is None and kind != "direct" and session.attempts.checks.running:
         lines.append("Direct paths are being tried; ask again in some seconds.")
     return {
         "path": describe(session)["path"],

@@ -18,7 +18,7 @@ from punchd.signaling.commands import FLIGHT_BUDGET
 from punchd.signaling.offer import Offer, Role
 from punchd.traversal.verdict import Verdict
 
-from .attempts import Checks, Relaying, Restart
+from .attempting import Attempts
 from .carrier import Carrier
 from .context import Context, DialAnswer
 from .events import Event, StreamData
@@ -74,7 +74,6 @@ class Session:
         self.secondsToDirect: float | None = None
         self.readiness: Readiness[Session] = Readiness()
         self.journal = Journal(context, self.name)
-        self._begun = False
         self._zero = 0
         self._flight: list[bytes] = []
         quic = makeQuic(context, role)
@@ -82,9 +81,7 @@ class Session:
         self.carrier = Carrier(context.socket, context.clock, quic, self.paths, self)
         self.exchange = Exchange(context, self, self.carrier)
         self.pinging = Pinging(context.clock)
-        self.checks = Checks(context, self.carrier)
-        self.relaying = Relaying(context)
-        self.restart = Restart(context, self.exchange)
+        self.attempts = Attempts(self)
         self.core = Core(self, context.clock, context.patience, context.linger)
         self.life = SessionMachine(self.core)
         self.streams = makeStreams(self, quic)
@@ -246,18 +243,7 @@ class Session:
         """
         Check for direct paths, and get a relayed one.
         """
-        started: dict[str, Deferred[Verdict]] = {}
-        current = self.paths.current
-        kind = None if current is None else current.kind
-        mode = self.context.mode
-        if mode != "relay" and kind != "direct" and not self.checks.running:
-            started["checks"] = self.checks.start(again=self._begun)
-            self.journal.checking(self.carrier.pairs)
-        elif mode == "relay":
-            self.carrier.speculate()
-        if mode != "direct" and kind is None and not self.relaying.running:
-            started["relay"] = self.relaying.start()
-        self._begun = True
+        started = self.attempts.start()
         flight, self._flight = self._flight, []
         self.carrier.zeroReceived(flight)
         return started
@@ -266,10 +252,7 @@ class Session:
         """
         Check the old paths again, and ask the peer for new ones.
         """
-        started = dict(self.startAttempts())
-        if not self.restart.running:
-            started["restart"] = self.restart.start()
-        return started
+        return self.attempts.recover()
 
     def sendKeepalives(self) -> float:
         """
@@ -313,6 +296,7 @@ class Session:
         """
         self.reason = reason
         self.exchange.stop()
+        self.attempts.traversal.release()
         self.context.link.bye(self.dialId, reason.getErrorMessage())
         self.streams.lose(reason)
         # What streams tell their protocols is put off: there is no later.
@@ -348,10 +332,9 @@ class Session:
             if self.secondsToDirect is None:
                 self.secondsToDirect = self._age()
             self.life.carriedDirectly()
-            self.checks.proven(pair)
         else:
             self.life.carriedByRelay()
-            self.relaying.proven(pair)
+        self.attempts.proven(pair)
 
     def remoteLearned(self, remote: Address) -> None:
         """
@@ -366,13 +349,13 @@ class Session:
         The peer reaches us on a pair, or we reach it.
         """
         self.journal.check(what, pair)
+        self.attempts.traversal.seen(pair)
 
     def checksFinished(self) -> None:
         """
         The agent has nothing left to check.
         """
-        self.checks.finished()
-        self.relaying.finished(self.carrier.pairs)
+        self.attempts.finished()
 
     def quicHappened(self, event: Event) -> None:
         """

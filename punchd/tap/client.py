@@ -24,7 +24,7 @@ from punchd.forward.rules import (
     parseForward,
     parsePublish,
 )
-from punchd.interfaces import ICandidateSource
+from punchd.interfaces import ICandidateSource, ITraversalStrategy
 from punchd.net.clock import SleepDetector, makeMonotonic
 from punchd.net.kernel import KernelNetwork
 from punchd.services.client import PunchClient
@@ -52,6 +52,7 @@ class Options(CommandOptions):
     optFlags = [
         ["allow-anyone", None, "Let every peer use every published service."],
         ["no-portmap", None, "Do not ask the router to open a port."],
+        ["no-spray", None, "Do not look for a peer by trying many ports."],
     ]
 
     def __init__(self) -> None:
@@ -206,6 +207,7 @@ class Client(MultiService):
             linger=options["linger"],
             keepalive=options["keepalive"],
             sources=sources,
+            strategies=_strategies(not options["no-spray"]),
             nameOf=nameOf,
             makeSleepDetector=SleepDetector,
             onGaveUp=self._gaveUp,
@@ -237,6 +239,13 @@ class Client(MultiService):
         say(f"{PROGRAM}: {failure.value}")
         exitStatus(1)
         self._reactor.stop()
+
+
+def _strategies(spray: bool) -> Sequence[ITraversalStrategy]:
+    found = pluginsByName(ITraversalStrategy)
+    if not spray:
+        found.pop("spray", None)
+    return tuple(found.values())
 
 
 def _sources() -> Sequence[ICandidateSource]:

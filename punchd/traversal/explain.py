@@ -46,16 +46,21 @@ def explain(
         if verdict.outcome is Outcome.FAILED:
             lines.append(_sentence(verdict))
     checks, relay = last.get("checks"), last.get("relay")
+    traversal = last.get("traversal")
     silent = relay is not None and relay.outcome is Outcome.FAILED
     if silent and mapping is None:
         lines.append(
             "Neither the relay nor the peer answers over UDP: a firewall on your side"
             " probably drops it."
         )
+    elif traversal is not None and traversal.reason in _UNPREDICTABLE:
+        lines.append(_odds(traversal))
     elif checks is not None and checks.reason is Reason.NO_ANSWER:
         lines.append(_advice(checks, mapping))
     return lines
 
+
+_UNPREDICTABLE = (Reason.OUT_OF_REACH, Reason.NOT_HIT)
 
 _STRATEGIES = {
     "host": "both sides reach each other without any NAT in between",
@@ -83,6 +88,8 @@ def _sentence(verdict: Verdict) -> str:
         )
     elif evidence.get("text"):
         detail = f" ({evidence['text']})"
+    elif "probes" in evidence:
+        detail = f" ({evidence['probes']} packets in {evidence.get('seconds', 0)} s)"
     name = _ATTEMPTS.get(verdict.strategy, verdict.strategy)
     return f"{name}: {verdict.reason.value}{detail}."
 
@@ -91,7 +98,43 @@ _ATTEMPTS = {
     "checks": "Direct path",
     "relay": "Relay",
     "restart": "Asking the peer for new paths",
+    "traversal": "Getting through both NATs",
+    "predicted": "Predicting the NATs' next ports",
+    "spray": "Trying many ports",
 }
+
+_PORTS = {
+    "endpoint-independent": "keeps one outside port for all destinations",
+    "preserving": "keeps the port of the socket",
+    "sequential": "gives every destination the next port",
+    "parity": "gives every destination another port at random",
+    "random": "gives every destination another port at random",
+    "block": "gives every destination another port of a block, at random",
+}
+
+
+def _odds(traversal: Verdict) -> str:
+    """
+    What both NATs do, and whose change would help.
+    """
+    evidence = traversal.evidence
+    ours, theirs = str(evidence.get("ours")), str(evidence.get("theirs"))
+    text = (
+        f"Your NAT {_PORTS.get(ours, 'chooses ports in an unknown way')}, the"
+        f" peer's {_PORTS.get(theirs, 'chooses them in an unknown way')}."
+    )
+    sides = []
+    for kind, where in ((ours, "here"), (theirs, "at the peer")):
+        if not kind.endswith(("independent", "preserving")):
+            sides.append(where)
+    if traversal.reason is Reason.OUT_OF_REACH:
+        text += " Two such NATs cannot be opened by guessing."
+    if sides:
+        text += (
+            f" A port forwarding to a fixed --port, UPnP on the router, or IPv6"
+            f" {' or '.join(sides)} would make a direct path possible."
+        )
+    return text
 
 
 def _advice(checks: Verdict, mapping: str | None) -> str:

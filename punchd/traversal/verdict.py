@@ -38,6 +38,11 @@ class Reason(Enum):
     RELAY_UNREACHABLE = "the relay did not answer"
     SIGNALING_DOWN = "the rendezvous could not be reached"
     PEER_UNAVAILABLE = "the peer did not answer through the rendezvous"
+    NOT_HIT = "no probe met an open port of the other side"
+    OUT_OF_REACH = "the ports of both NATs cannot be predicted well enough"
+    NOT_MEASURED = "how the NAT chooses ports could not be measured"
+    PEER_SILENT = "the peer took no part in it"
+    BUSY = "another attempt used up the budget"
     SESSION_ENDED = "the session ended before"
 
 

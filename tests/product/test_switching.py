@@ -121,7 +121,7 @@ def test_bothSidesCutInTurn() -> None:
     Outages of either side, one after the other and overlapping, at whatever
     moment of the recovery of the other: the session finds its way back.
     """
-    with product("portrestricted", "symmetric", seed=5) as pair:
+    with product("symmetric", "symmetric", seed=5) as pair:
         words = talk(pair, pace=0.2)
         pair.network.advance(2.0)
         sides = [pair.scenario.sideA, pair.scenario.sideB]

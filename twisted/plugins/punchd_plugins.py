@@ -9,6 +9,7 @@ from twisted.application.service import ServiceMaker
 from punchd._parsers import PunchClientParser, PunchServerParser
 from punchd.nat.plugins import Predictor
 from punchd.portmap.plugins import PortMapping
+from punchd.traversal.builtin import Prediction, Spray
 
 rendezvous = ServiceMaker(
     "punchd rendezvous",
@@ -37,3 +38,6 @@ sequential = Predictor("sequential", "sequential")
 parity = Predictor("parity", "parity")
 block = Predictor("block", "block")
 random = Predictor("random", "random")
+
+predicted = Prediction()
+spray = Spray()

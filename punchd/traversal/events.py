@@ -1,0 +1,91 @@
+"""
+What the coordinator is given, and what it wants to be done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from punchd.core import Address
+
+from .verdict import Verdict
+
+
+class Sockets(Protocol):
+    """
+    Where further sockets come from; L{punchd.net.punching.PunchingSocket}.
+    """
+
+    def openSpare(self) -> Address | None:
+        """
+        @return: the base of a new socket.
+        """
+
+    def closeSpare(self, base: Address) -> None:
+        """
+        Close one.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """
+    Send a message to the peer, inside the session.
+    """
+
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """
+    Send an ICE check from C{base} to C{remote}.
+
+    @ivar strategy: who wants it.
+    """
+
+    base: Address
+    remote: Address
+    ttl: int | None
+    strategy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Concluded:
+    """
+    A strategy has come to its end in vain.
+    """
+
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """
+    There is nothing left to try.
+    """
+
+    verdict: Verdict
+
+
+@dataclass
+class Terrain:
+    """
+    What is known besides the models, now.
+
+    @ivar servers: STUN servers, at best on two hosts.
+    @ivar main: the punching socket.
+    @ivar mapped: where the rendezvous sees it.
+    @ivar hosts: where the rendezvous has observed the peer.
+    @ivar rtt: seconds that a message to the peer and its answer take.
+    @ivar openerTtl: the hop limit of packets that open our NAT only.
+    """
+
+    servers: Sequence[Address]
+    main: Address | None
+    mapped: Address | None
+    hosts: Collection[str]
+    rtt: float
+    openerTtl: int | None
