@@ -26,7 +26,7 @@ from .plan import plan, why
 from .verdict import Outcome, Reason, Verdict
 
 #: Seconds to wait for the peer's model, and for the leader's next word.
-PATIENCE: Final = 8.0
+PATIENCE: Final = 20.0
 SPRAY_PATIENCE: Final = 60.0
 
 

@@ -30,7 +30,9 @@ from .verdict import Reason
 #: Sockets of a burst, and the fewest that one is worth.
 SOCKETS: Final = 16
 LEAST: Final = 12
+#: Rounds in which both sides shot; and all, for messages may be late.
 ROUNDS: Final = 3
+MOST_ROUNDS: Final = 9
 #: When a socket shoots, in units of the peers' round trip.
 VOLLEYS: Final = (0.0, 0.5, 1.0, 1.75)
 #: Sockets that ask where they are seen, at the same time.
@@ -39,7 +41,7 @@ _MOST_STEP: Final = 64
 #: How long a round may take to its end, in the same unit.
 _ROUND: Final = 3.0
 #: Seconds that the peer's half of a round may take.
-_PATIENCE: Final = 2.0
+_PATIENCE: Final = 1.0
 
 
 class PredictionAttempt:
@@ -50,6 +52,7 @@ class PredictionAttempt:
     def __init__(self, field: Field) -> None:
         self._field = field
         self._round = 0
+        self._shot = 0
         self._bases: list[Address] = []
         self._samples: dict[Address, Address] = {}
         self._aim: Address | None = None
@@ -152,7 +155,7 @@ class PredictionAttempt:
         The peer says where it is going to be.
         """
         number = body.get("round")
-        if type(number) is not int or not self._round <= number <= ROUNDS:
+        if type(number) is not int or not self._round <= number <= MOST_ROUNDS:
             return
         if number > self._round and not self._field.leader:
             self._begin(number, now)
@@ -166,6 +169,7 @@ class PredictionAttempt:
     def _fire(self, now: float) -> None:
         if self._told and self._aim is not None and self._fired is None:
             self._fired = now
+            self._shot += 1
             self._until = now + _ROUND * self._field.rtt
             self.timeReached(now)
 
@@ -186,8 +190,8 @@ class PredictionAttempt:
                 field.shoot(base, self._aim, ttl, now)
         if now < self._until or not field.leader:
             return
-        if self._round >= ROUNDS:
-            field.end(Reason.NOT_HIT, now, rounds=self._round)
+        if self._shot >= ROUNDS or self._round >= MOST_ROUNDS:
+            field.end(Reason.NOT_HIT, now, rounds=self._shot)
         else:
             self._begin(self._round + 1, now)
             field.tell({"round": self._round})
