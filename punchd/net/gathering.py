@@ -41,7 +41,7 @@ class Gathering:
         self._server = ""
         self._subscribers: list[Callable[[Candidate], None]] = []
         self._mourners: list[Callable[[Candidate], None]] = []
-        self._known: list[Address] = []
+        self._known: list[Address] | None = None
 
     def candidates(self) -> list[Candidate]:
         """
@@ -63,8 +63,15 @@ class Gathering:
 
     def hosts(self) -> list[Address]:
         """
-        @return: the addresses of this machine that may be paired.
+        @return: the addresses of this machine that may be paired, as of the last
+            L{hostsChanged}: to ask the system takes longer than all the rest of an
+            offer.
         """
+        if self._known is None:
+            self._known = self._look()
+        return self._known
+
+    def _look(self) -> list[Address]:
         return [base for base in self.socket.bases() if isPairable(base)][:MAX_HOSTS]
 
     def _reflexive(self, family: int) -> Candidate | None:
@@ -100,19 +107,13 @@ class Gathering:
         self._subscribers.remove(learned)
         self._mourners.remove(lost)
 
-    def begin(self) -> None:
-        """
-        Remember the addresses of this moment, for L{hostsChanged}.
-        """
-        self._known = self.hosts()
-
     def hostsChanged(self) -> None:
         """
         The machine has other addresses than before: withdraw what is gone, and
         offer what is new.  Where the rendezvous sees us, it tells later; the old
         address is a good guess until then.
         """
-        before, self._known = self._known, self.hosts()
+        before, self._known = self._known or [], self._look()
         for base in before:
             if base not in self._known:
                 for mourner in list(self._mourners):

@@ -121,7 +121,6 @@ class PunchClient(MultiService):
             self.socket.open(self.port)
         # The user's first dial has better things to do.
         rehearse()
-        self.gathering.begin()
         super().startService()
 
     def stopService(self) -> Deferred[None]:

@@ -113,3 +113,10 @@ class Context:
     servers: Sequence[Address] = ()
     budget: Budget = field(default_factory=Budget)
     strategies: Sequence[Any] = ()
+
+    def afterWriting(self, f: Callable[[], None]) -> None:
+        """
+        Call C{f} once what was written to transports just now has left: in each
+        turn, the reactor makes due calls first and writes after that.
+        """
+        self.clock.callLater(0, self.clock.callLater, 0, f)

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from punchd.core import Address
 from punchd.errors import AuthenticationFailed, OfferError, PeerUnavailable
 from punchd.ice.candidate import Candidate, CandidateType
+from punchd.ice.credentials import Credentials
 from punchd.signaling.offer import Answer, Offer, Update
 
 from .carrier import Carrier
@@ -59,6 +60,7 @@ class Exchange:
         self.offering = False
         self._restarts = 0
         self._answered = False
+        self._credentials: Credentials | None = None
         self._sequence = 0
         self._told: set[Address] = set()
         self.hosts: set[str] = set()
@@ -105,8 +107,7 @@ class Exchange:
         self, offer: Offer, sealed: bytes, observed: Sequence[Address]
     ) -> tuple[bytes, bytes]:
         """
-        Take the peer's offer, for a new session or for new paths, and begin to
-        check.
+        Take the peer's offer, for a new session or for new paths.
 
         @return: the sealed answer and the nonce in it.
         """
@@ -157,6 +158,7 @@ class Exchange:
             self._tell()
             self._takeRemote(answer, got.observed)
             self.carrier.speculate()
+            self.beginChecks()
 
         def over(result: object) -> object:
             self.offering = False
@@ -185,11 +187,20 @@ class Exchange:
             rtt = (self.context.rtt + signed.rtt) / 2
             early = isinstance(signed, Offer)
             agent.setRtt(rtt * _AFTER_THE_ANSWER if early else rtt)
-        self.carrier.ice(agent.setRemoteCredentials, credentials)
+        self._credentials = credentials
         self.hosts = {host for host, _ in observed}
         self._addRemote(theirCandidates(signed.candidates, observed))
         self._answered = True
-        self._trickleLate()
+
+    def beginChecks(self) -> None:
+        """
+        Check the pairs that there are since the last offer or answer was taken.
+        """
+        agent, credentials = self.carrier.agent, self._credentials
+        self._credentials = None
+        if agent is not None and credentials is not None:
+            self.carrier.ice(agent.setRemoteCredentials, credentials)
+            self._trickleLate()
 
     # --- candidates
 

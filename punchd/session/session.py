@@ -75,6 +75,7 @@ class Session:
         self.readiness: Readiness[Session] = Readiness()
         self.journal = Journal(context, self.name)
         self._zero = 0
+        self._zeroWaiting: list[bytes] = []
         self._flight: list[bytes] = []
         quic = makeQuic(context, role)
         self.paths = Paths(mode=context.mode)
@@ -92,8 +93,8 @@ class Session:
         """
         Ask the peer for a session.
         """
-        self.journal.dialled()
         self.life.dial()
+        self.journal.dialled()
 
     def accept(
         self,
@@ -108,12 +109,17 @@ class Session:
         @return: the sealed answer, and the first datagrams for the peer.
         """
         answer, nonce = self.exchange.answer(offer, sealed, observed)
-        self.journal.accepted()
         self.streams.authenticate(dialOf(self, nonce))
         self.carrier.zeroReceived(flight)
         ours = self.carrier.release()
-        self.life.accept()
+        # The peer waits for the answer: all else can wait until that has left.
+        self.context.afterWriting(self._accepted)
         return answer, ours
+
+    def _accepted(self) -> None:
+        if not self.isOver:
+            self.journal.accepted()
+            self.life.accept()
 
     def whenReady(self) -> Deferred[Session]:
         """
@@ -196,6 +202,7 @@ class Session:
         """
         answer, _ = self.exchange.answer(offer, sealed, observed)
         self.carrier.speculate()
+        self.context.afterWriting(self.exchange.beginChecks)
         return answer
 
     def saidGoodbye(self, reason: str) -> None:
@@ -243,10 +250,12 @@ class Session:
         """
         Check for direct paths, and get a relayed one.
         """
-        started = self.attempts.start()
+        # A NAT may show the peer a new address of ours: checks introduce it, so
+        # that the data behind them is known.
+        self.exchange.beginChecks()
         flight, self._flight = self._flight, []
         self.carrier.zeroReceived(flight)
-        return started
+        return self.attempts.start()
 
     def startRecovery(self) -> Mapping[str, Deferred[Verdict]]:
         """
@@ -318,7 +327,15 @@ class Session:
         """
         self._zero += sum(len(data) + 2 for data in datagrams)
         if self._zero <= FLIGHT_BUDGET and self.core.state != "signaling":
-            self.context.link.trickle(self.exchange.dialId, b"", datagrams)
+            if not self._zeroWaiting:
+                # In one piece, and behind the copies that travel faster.
+                self.context.clock.callLater(0, self._flushZero)
+            self._zeroWaiting += datagrams
+
+    def _flushZero(self) -> None:
+        waiting, self._zeroWaiting = self._zeroWaiting, []
+        if not self.isOver:
+            self.context.link.trickle(self.exchange.dialId, b"", waiting)
 
     def pathSwitched(self, pair: CandidatePair | None) -> None:
         """
