@@ -220,6 +220,7 @@ class PunchClient(MultiService):
                 cast(SessionStatus, describe(session))
                 for session in self.peers.sessions.values()
             ],
+            "budget": self.context.budget.toDict(),
         }
 
     def why(self, peer: str) -> dict[str, Any]:

@@ -88,3 +88,4 @@ class Status(TypedDict):
     rendezvous: RendezvousStatus
     nat: NatStatus
     sessions: list[SessionStatus]
+    budget: NotRequired[dict[str, int]]

@@ -43,7 +43,8 @@ def describe(session: Session) -> dict[str, Any]:
         "secondsToFirstByte": session.secondsToFirstByte,
         "secondsToDirect": session.secondsToDirect,
         "probesSent": 0 if agent is None else agent.checksSent,
-        "bindingsUsed": len(session.context.socket.families()),
+        "bindingsUsed": len(session.context.socket.families())
+        + session.attempts.traversal.flows,
         "keepaliveInterval": session.context.keepalive,
         "bytesSent": session.carrier.sent,
         "bytesReceived": session.carrier.received,

@@ -93,6 +93,13 @@ class Traversal:
         """
         return len(self._spares)
 
+    @property
+    def flows(self) -> int:
+        """
+        How many flows the last attempt has made.
+        """
+        return self._coordinator.allowance.flows
+
     # --- beginning
 
     def start(self) -> Deferred[Verdict] | None:

@@ -30,9 +30,11 @@ _DIRECT = [
     ("cgnat", "portrestricted"),
     ("portrestricted", "cgnat"),
 ]
-_RELAYED = [
+_SPRAYED = [
     ("portrestricted", "symmetric"),
     ("symmetric", "portrestricted"),
+]
+_RELAYED = [
     ("symmetric", "symmetric"),
 ]
 
@@ -129,6 +131,37 @@ def test_direct(product, kindA, kindB):
     assert hosts == [running.lab.hostB.public[0], running.lab.hostA.public[0]]
     assert "is direct (through a hole" in _why(running, "a")
     assert [_verdicts(running, letter) for letter in "ab"] == [["proven"]] * 2
+
+
+@pytest.mark.parametrize(("kindA", "kindB"), _SPRAYED)
+def test_sprayed(product, kindA, kindB):
+    """
+    Where one side's ports are random and the other's are not, trying many finds
+    a hole, within the budget, while the relay carries the data.
+    """
+    running, sock = _start(product, kindA, kindB)
+    early = random.randbytes(1000)
+    assert echoed(sock, early) == early
+
+    def direct():
+        paths = [running.session(letter)["path"] for letter in "ab"]
+        return all(path["kind"] == "direct" for path in paths)
+
+    # One spray in 500 finds nothing; the next one comes half a minute later.
+    waitFor(direct, 100, "a direct path")
+    paths = _carry(running, sock, "direct")
+    _assertCrossed(running.lab, "direct")
+    assert {path["strategy"] for path in paths} == {"spray"}
+    assert "found by trying many ports" in _why(running, "a")
+    for letter in "ab":
+        session = running.session(letter)
+        (verdict,) = [
+            each
+            for each in session["verdicts"]
+            if each["strategy"] == "spray" and each["outcome"] == "succeeded"
+        ]
+        assert verdict["evidence"]["sockets"] <= 256
+        assert verdict["evidence"]["probes"] <= 1750
 
 
 @pytest.mark.parametrize(("kindA", "kindB"), _RELAYED)

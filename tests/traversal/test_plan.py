@@ -1,0 +1,126 @@
+"""
+Tests for L{punchd.traversal.plan} and the odds of the strategies.
+"""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from zope.interface.verify import verifyObject
+
+from punchd._plugins import pluginsByName
+from punchd.interfaces import ITraversalStrategy
+from punchd.nat.model import Allocation, Anchor, PortModel
+from punchd.traversal.builtin import BUILTIN
+from punchd.traversal.explain import explain
+from punchd.traversal.plan import plan, why
+from punchd.traversal.spray import Shuffle
+from punchd.traversal.verdict import Outcome, Reason, Verdict
+
+HOSTS = (("198.51.100.10", 1.0),)
+MODELS = {
+    "independent": PortModel(
+        Allocation.ENDPOINT_INDEPENDENT,
+        0.99,
+        8,
+        hosts=HOSTS,
+        mapped=((5000, ("198.51.100.10", 5000)),),
+    ),
+    "sequential": PortModel(
+        Allocation.SEQUENTIAL,
+        0.99,
+        8,
+        step=1,
+        hosts=HOSTS,
+        anchors=(Anchor("198.51.100.10", 4000, 0.0),),
+    ),
+    "block": PortModel(Allocation.BLOCK, 0.99, 8, 2048, 3071, hosts=HOSTS),
+    "random": PortModel(Allocation.RANDOM, 0.99, 8, hosts=HOSTS),
+}
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "expected"),
+    [
+        ("sequential", "independent", ["predicted"]),
+        ("sequential", "sequential", ["predicted"]),
+        ("independent", "independent", ["predicted"]),
+        ("random", "independent", ["spray"]),
+        ("block", "independent", ["spray"]),
+        ("random", "random", []),
+        ("random", "sequential", []),
+        ("random", "block", []),
+        ("block", "block", []),
+        ("block", "sequential", []),
+    ],
+)
+def test_plan(ours: str, theirs: str, expected: list[str]) -> None:
+    """
+    Both sides make the same plan; what no decent budget reaches is not tried.
+    """
+    for a, b in ((ours, theirs), (theirs, ours)):
+        found = plan(BUILTIN, MODELS[a], MODELS[b])
+        assert [each.name for each in found] == expected
+
+
+def test_doubt() -> None:
+    """
+    A class forbids nothing that has a chance: models that are not sure leave all
+    strategies in that can begin at all.
+    """
+    odds = {"predicted": 0.001, "spray": 0.0}
+    fakes = [_Fake(name, chance) for name, chance in odds.items()]
+    sure = MODELS["independent"]
+    assert plan(fakes, sure, sure) == []
+    doubtful = PortModel(Allocation.RANDOM, 0.4, 8, hosts=HOSTS)
+    assert [each.name for each in plan(fakes, sure, doubtful)] == ["predicted"]
+
+
+class _Fake:
+    def __init__(self, name: str, chance: float) -> None:
+        self.name = name
+        self.chance = chance
+
+    def odds(self, ours: PortModel, theirs: PortModel) -> float:
+        return self.chance
+
+
+def test_plugins() -> None:
+    """
+    The built-in strategies are found by name, and keep their interface.
+    """
+    found = pluginsByName(ITraversalStrategy)
+    assert {each.name for each in BUILTIN} <= set(found)
+    for each in found.values():
+        verifyObject(ITraversalStrategy, each)
+
+
+@given(st.integers(1, 5000), st.binary(min_size=8, max_size=8))
+def test_shuffle(count: int, seed: bytes) -> None:
+    """
+    Every number comes once.
+    """
+    order = Shuffle(count, seed)
+    assert sorted(order[index] for index in range(count)) == list(range(count))
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "words"),
+    [
+        ("random", "random", ["at random", "cannot be opened", "here or at the peer"]),
+        ("sequential", "block", ["the next port", "of a block"]),
+    ],
+)
+def test_explained(ours: str, theirs: str, words: list[str]) -> None:
+    """
+    Out of reach is told in plain words, with who can change it.
+    """
+    evidence = why(MODELS[ours], MODELS[theirs])
+    verdict = Verdict("traversal", Outcome.FAILED, Reason.OUT_OF_REACH, evidence)
+    checks = Verdict("checks", Outcome.FAILED, Reason.NO_ANSWER)
+    text = "\n".join(
+        explain("b", "relayed", "relayed", "relay", None, [checks, verdict])
+    )
+    for word in words:
+        assert word in text
