@@ -67,6 +67,7 @@ class Traversal:
         self._invited = float("-inf")
         self._servers: tuple[Address, ...] = ()
         self._spares: dict[Address, Candidate] = {}
+        self._network: object = None
         self._coordinator = Coordinator(
             leader=self._leads,
             sockets=self,
@@ -112,6 +113,7 @@ class Traversal:
         context, now = self._context, self._context.clock.seconds()
         if not self._leads or self.running or not context.strategies:
             return None
+        self._lookAround()
         if context.mode != "auto" or not self._backoff.mayTry(now):
             return None
         self._began = now
@@ -140,7 +142,20 @@ class Traversal:
             self._prepare()
             self._driver.call(self._coordinator.begin)
 
+    def _lookAround(self) -> None:
+        """
+        In another network nothing counts that was before.
+        """
+        gathering = self._context.gathering
+        mapped = gathering.mapped.get(4)
+        network = (gathering.hosts(), None if mapped is None else mapped[0])
+        if network != self._network:
+            self._network = network
+            self._backoff.reset()
+            self._coordinator.moved()
+
     def _prepare(self) -> None:
+        self._lookAround()
         for base in list(self._spares):
             self.closeSpare(base)
         self._servers = tuple(self._context.servers)

@@ -105,6 +105,12 @@ class Coordinator:
         self.running = False
         self._until = self._heldUntil = None
 
+    def moved(self) -> None:
+        """
+        We are behind another NAT.
+        """
+        self._measuring.model = None
+
     def hold(self, seconds: float, now: float) -> None:
         """
         A direct pair works: shoot no more until it is proven, or until it should
