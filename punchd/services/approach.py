@@ -26,7 +26,7 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -138,6 +138,8 @@ class Approach:
             credentials, True, Factory.forProtocol(Handshake), reactor
         )
         self._factory.wrappedFactory.noisy = False
+        # A box is one write: there is nothing to gather until the next turn.
+        self._factory.protocol = TLSMemoryBIOProtocol
         self._ports = list(url.ports)
         self._running: dict[int, Deferred[Any]] = {}
         self._failures: dict[int, Failure] = {}

@@ -22,7 +22,7 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -248,6 +248,8 @@ class Entrance(_Relay):
         if first == _TLS:
             inner = Factory.forProtocol(lambda: Guest(self))
             tls = TLSMemoryBIOFactory(factory.credentials, False, inner, factory.clock)
+            # A box is one write: there is nothing to gather until the next turn.
+            tls.protocol = TLSMemoryBIOProtocol
             transport: Any = self.transport
             self.handOver(tls.buildProtocol(transport.getPeer()))
             return True

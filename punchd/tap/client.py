@@ -4,6 +4,7 @@ C{twistd punch-client}.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from typing import Any
 
@@ -231,6 +232,10 @@ class Client(MultiService):
         """
         with oneSentence(PROGRAM):
             super().startService()
+        # What has been made by now stays: looking through it again and again costs
+        # a dial milliseconds.
+        gc.collect()
+        gc.freeze()
 
     def _gaveUp(self, failure: Failure) -> None:
         """

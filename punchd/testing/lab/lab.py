@@ -100,6 +100,7 @@ class Lab:
         sameNat: bool = False,
         overlap: bool = False,
         rendezvousNat: bool = False,
+        congestion: str | None = None,
         seed: int = 0,
     ) -> None:
         """
@@ -112,6 +113,8 @@ class Lab:
         @param sameNat: both hosts are behind router A.
         @param overlap: both private networks use the same addresses.
         @param rendezvousNat: the rendezvous is behind a 1:1 NAT.
+        @param congestion: what TCP does in all hosts, such as C{reno}; as on this
+            machine by default.
         @param seed: of loss, jitter and reordering.
         @raise ValueError: when kinds are unknown or do not go together.
         """
@@ -120,6 +123,9 @@ class Lab:
             raise ValueError("a binding lives a whole number of seconds")
         self._udpTimeout = udpTimeout
         self._seed = seed
+        self._sysctls = dict(_SYSCTLS)
+        if congestion is not None:
+            self._sysctls["net.ipv4.tcp_congestion_control"] = congestion
         self._conditions = {
             "delay": delay,
             "jitter": jitter,
@@ -167,7 +173,7 @@ class Lab:
 
     def _build(self, plan: Plan) -> None:
         keeper = self._keeper = Keeper()
-        numbers = keeper.make(len(plan.spaces), _SYSCTLS)
+        numbers = keeper.make(len(plan.spaces), self._sysctls)
         for name, number in zip(plan.spaces, numbers):
             kind = Router if name in plan.routers else Namespace
             space = kind(keeper, number, name, plan.addresses[name], plan.public[name])
