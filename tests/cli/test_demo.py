@@ -114,9 +114,9 @@ def testWithoutHole(capsys: Capture, kind: str) -> None:
 
 def testKernelHasNoSuchKind(capsys: Capture) -> None:
     """A kind that only the simulator has is shown there, and it says so."""
-    assert main(["demo", "sequential", "fullcone"]) == 0
+    assert main(["demo", "sequentialdown", "fullcone"]) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert "since the kernel lab has no 'sequential'. A 192.168.1.2" in out
+    assert "since the kernel lab has no 'sequentialdown'. A 192.168.1.2" in out
 
 
 def testKernelRefuses(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:

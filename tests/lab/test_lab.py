@@ -26,7 +26,8 @@ from tests.lab.probing import (
 _WITH_UDP = [kind for kind in KINDS if kind != "udpblocked"]
 
 
-@pytest.mark.parametrize("kind", _WITH_UDP)
+# One time in 1024, a block has the same port for two destinations.
+@pytest.mark.parametrize("kind", [k for k in _WITH_UDP if k != "block1024"])
 def test_mapping(makeLab, kind):
     """
     The mapping is the one that the kind's description names.
@@ -54,7 +55,9 @@ def test_filtering(makeLab, kind):
     assert filteringOf(rendezvous.heard(sock, mapped)) == KINDS[kind].filtering
 
 
-@pytest.mark.parametrize("kind", [k for k in _WITH_UDP if k != "open"])
+@pytest.mark.parametrize(
+    "kind", [k for k in _WITH_UDP if k not in ("open", "noinputfilter")]
+)
 def test_unmapped(makeLab, kind):
     """
     Without a mapping nothing comes in, not even through a full cone, and what
@@ -90,6 +93,67 @@ def test_symmetricPorts(makeLab):
     assert len(set(steps)) > 60
 
 
+@pytest.mark.parametrize(("kind", "step"), [("sequential", 1), ("sequential2", 2)])
+def test_sequentialPorts(makeLab, kind, step):
+    """
+    Each new flow gets the next port, from whatever socket to whatever place; a
+    flow that exists keeps its own.
+    """
+    lab = makeLab(kind, "open", delay=0)
+    rendezvous = Observatory(lab)
+    ports = []
+    for _ in range(8):
+        with udp(lab.hostA) as sock:
+            for place in (rendezvous.main, rendezvous.otherPort, rendezvous.otherHost):
+                ports.append(rendezvous.observe(sock, place)[1])
+                assert rendezvous.observe(sock, place)[1] == ports[-1]
+    assert {b - a for a, b in pairwise(ports)} == {step}
+
+
+def test_blockPorts(makeLab):
+    """
+    The ports are random ones of a block of 1024, another one for every
+    destination.
+    """
+    lab = makeLab("block1024", "open", delay=0)
+    rendezvous = Observatory(lab)
+    places = list(rendezvous.sockets)
+    ports = []
+    for _ in range(64):
+        with udp(lab.hostA) as sock:
+            seen = [rendezvous.observe(sock, place)[1] for place in places]
+            assert [rendezvous.observe(sock, place)[1] for place in places] == seen
+            # Two the same: one time in 170; all four: one in 1e9.
+            assert len(set(seen)) > 1
+            ports += seen
+    assert 768 < max(ports) - min(ports) < 1024
+    assert len(set(ports)) > 160
+    assert len({b - a for a, b in pairwise(ports)}) > 160
+
+
+def test_earlyPacket(makeLab):
+    """
+    Where unasked packets are not dropped, one that comes before ours moves the
+    port: towards its sender and all new destinations, not for flows that exist.
+    """
+    lab = makeLab("noinputfilter", "open", delay=0)
+    rendezvous = Observatory(lab)
+    sock = udp(lab.hostA, port=PORT)
+    public = (lab.hostA.public[0], PORT)
+    assert rendezvous.observe(sock) == public
+    early = rendezvous.sockets[rendezvous.otherHost]
+    early.sendto(b"early", public)
+    moved = rendezvous.observe(sock, rendezvous.otherHost)
+    assert moved[0] == public[0]
+    assert moved != public
+    assert rendezvous.observe(sock, rendezvous.otherPort) == moved
+    assert rendezvous.observe(sock) == public
+    early.sendto(b"to the old port", public)
+    early.sendto(b"to the new one", moved)
+    assert until(sock, b"to the new one") == set()
+    assert rendezvous.observe(sock, rendezvous.otherHost) == moved
+
+
 _EASY = ("open", "fullcone", "restricted", "portrestricted")
 _PAIRS = [
     *((a, b, True) for i, a in enumerate(_EASY) for b in _EASY[i:]),
@@ -97,6 +161,8 @@ _PAIRS = [
     ("portrestricted", "symmetric", False),
     ("symmetric", "portrestricted", False),
     ("symmetric", "symmetric", False),
+    ("portrestricted", "sequential", False),
+    ("portrestricted", "block1024", False),
     ("cgnat", "portrestricted", True),
     ("cgnat", "cgnat", True),
     ("cgnat", "symmetric", False),

@@ -3,8 +3,8 @@ The kinds of NAT that the lab knows, as nftables rulesets.
 
 A kind is an entry of L{KINDS}: its layers are functions, each of which gives the
 rules of one router, the host's own router first.  Every router has the
-interfaces C{lan} and C{wan}.  All drop what comes unasked in C{input}: a packet
-that conntrack confirms there would take the mapping's tuple and move our port.
+interfaces C{lan} and C{wan}.  All but one drop what comes unasked in C{input}: a
+packet that conntrack confirms there takes the mapping's tuple and moves our port.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _CONE_TIMEOUT = 120
 _FIREWALL = """
 table inet filter {
   chain input {
-    type filter hook input priority 0; policy drop;
+    type filter hook input priority 0; policy %(unasked)s;
     iifname { "lo", "lan" } accept
     ct state established,related accept
     icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept
@@ -42,7 +42,7 @@ table inet filter {
   chain forward {
     type filter hook forward priority 0; policy drop;
     ct state established,related accept
-    %s
+    %(forwarded)s
     iifname "lan" accept
     ct status dnat accept
   }
@@ -53,10 +53,19 @@ _MASQUERADE = """
 table ip nat {
   chain postrouting {
     type nat hook postrouting priority srcnat;
-    oifname "wan" masquerade %s
+    oifname "wan" %s
   }
 }
 """
+
+# TCP keeps the plain masquerade: it is the way to the rendezvous only.
+_PORTS = """meta l4proto udp masquerade to :%s
+    oifname "wan" masquerade"""
+
+#: The first port of NATs that give them in a row, and how many they have.
+_FIRST, _ROW = 30000, 16384
+#: The ports of the block.
+_BLOCK = (40960, 41983)
 
 # A mapping made by an outgoing packet lets others in: `mapped` says to whom an
 # outside port belongs, `contacted` whom it may hear.  Conntrack gives its reply
@@ -89,6 +98,13 @@ table ip cone {
 """
 
 
+def _router(
+    nat: str = "masquerade", *, forwarded: str = "", unasked: str = "drop"
+) -> str:
+    firewall = _FIREWALL % {"forwarded": forwarded, "unasked": unasked}
+    return firewall + _MASQUERADE % nat
+
+
 def _cone(gate: Gate, who: str) -> str:
     timeout = gate.udpTimeout or _CONE_TIMEOUT
     return portRestricted(gate) + _CONE % {"timeout": timeout, "who": who}
@@ -106,7 +122,7 @@ def portRestricted(gate: Gate) -> str:
     Endpoint-independent mapping that preserves the port, address and
     port-dependent filtering: Linux's plain masquerade.
     """
-    return _FIREWALL % "" + _MASQUERADE % ""
+    return _router()
 
 
 def fullCone(gate: Gate) -> str:
@@ -127,14 +143,48 @@ def symmetric(gate: Gate) -> str:
     """
     Address and port-dependent mapping with random ports, and filtering.
     """
-    return _FIREWALL % "" + _MASQUERADE % "fully-random"
+    return _router("masquerade fully-random")
+
+
+def _inRow(step: int) -> str:
+    ports = ", ".join(f"{i} : {_FIRST + i * step}" for i in range(_ROW))
+    return _router(_PORTS % f"numgen inc mod {_ROW} map {{ {ports} }}")
+
+
+def sequential(gate: Gate) -> str:
+    """
+    Address and port-dependent mapping: each new flow gets the next port.
+    """
+    return _inRow(1)
+
+
+def sequential2(gate: Gate) -> str:
+    """
+    As L{sequential}, but the next port but one.
+    """
+    return _inRow(2)
+
+
+def block1024(gate: Gate) -> str:
+    """
+    Address and port-dependent mapping with random ports of a block of 1024.
+    """
+    return _router(_PORTS % "{}-{} fully-random".format(*_BLOCK))
+
+
+def noInputFilter(gate: Gate) -> str:
+    """
+    As L{portRestricted}, but what comes unasked is the router's own, so that a
+    packet that comes before ours takes the port.
+    """
+    return _router(unasked="accept")
 
 
 def udpBlocked(gate: Gate) -> str:
     """
     A port-restricted NAT that lets no UDP through, in neither direction.
     """
-    return _FIREWALL % "meta l4proto udp drop" + _MASQUERADE % ""
+    return _router(forwarded="meta l4proto udp drop")
 
 
 @dataclass(frozen=True)
@@ -180,6 +230,25 @@ KINDS: dict[str, Kind] = {
     "portrestricted": Kind("port-restricted cone", (portRestricted,)),
     "symmetric": Kind(
         "symmetric, random ports", (symmetric,), "address and port-dependent"
+    ),
+    "sequential": Kind(
+        "symmetric, each flow gets the next port",
+        (sequential,),
+        "address and port-dependent",
+    ),
+    "sequential2": Kind(
+        "symmetric, each flow gets the next port but one",
+        (sequential2,),
+        "address and port-dependent",
+    ),
+    "block1024": Kind(
+        "symmetric, random ports of a block of 1024",
+        (block1024,),
+        "address and port-dependent",
+    ),
+    "noinputfilter": Kind(
+        "port-restricted; a packet that comes too early takes the port",
+        (noInputFilter,),
     ),
     "cgnat": Kind(
         "a port-restricted home router behind a carrier's port-restricted NAT",
