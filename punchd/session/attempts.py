@@ -151,6 +151,15 @@ class Relaying:
         self._waiting: Deferred[Verdict] | None = None
         self._began = 0.0
 
+    def prepare(self) -> None:
+        """
+        Ask the relay for an address while the peer is being asked: the candidate
+        is trickled.
+        """
+        relay = self._context.relay
+        if relay is not None and self._context.mode != "direct":
+            relay.whenAllocated().addErrback(lambda _: None)
+
     def start(self) -> Deferred[Verdict]:
         """
         Ask the relay for an address, if we have none.

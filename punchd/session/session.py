@@ -228,14 +228,11 @@ class Session:
         """
         self.carrier.quic.call(self.carrier.quicCore.start)
         sealed = self.exchange.offer()
-        relay = self.context.relay
-        if relay is not None and self.context.mode != "direct":
-            # Not waited for: the candidate is trickled.
-            relay.whenAllocated().addErrback(lambda _: None)
         dialled = self.context.link.dial(
             self.peerId, self.dialId, sealed, self.carrier.release()
         )
         self.carrier.captured = []
+        self.context.afterWriting(self.attempts.relaying.prepare)
 
         def answered(got: DialAnswer) -> None:
             nonce = self.exchange.takeAnswer(sealed, got.answer, got.observed)
