@@ -200,7 +200,7 @@ class Exchange:
         self._credentials = None
         if agent is not None and credentials is not None:
             self.carrier.ice(agent.setRemoteCredentials, credentials)
-            self._trickleLate()
+            self.context.afterWriting(self._trickleLate)
 
     # --- candidates
 
@@ -254,7 +254,9 @@ class Exchange:
             return
         self.carrier.ice(agent.addLocalCandidate, candidate)
         self.carrier.speculate()
-        if not self._answered or candidate.address in self._told:
+        # The dialler may speak before it is answered, the listener not.
+        mayTell = self._answered or self.session.role == "dialler"
+        if not mayTell or candidate.address in self._told:
             return
         self._told.add(candidate.address)
         streams = self.session.streams

@@ -320,12 +320,13 @@ class Paths:
 
     def _mostPlausible(self) -> list[CandidatePair]:
         """
-        Three direct pairs and a relayed one: the relay's checks come through
-        whatever the NATs are, and must not crowd out the others.
+        A relayed pair, which has the longer way, and three direct ones: the relay's
+        checks come through whatever the NATs are, and must not crowd out the
+        others.
         """
         direct = [pair for pair in self._plausible if pair.kind == "direct"]
         relayed = [pair for pair in self._plausible if pair.kind != "direct"]
-        return direct[:3] + relayed[:1]
+        return relayed[:1] + direct[:3]
 
     def _others(self, current: CandidatePair | None) -> tuple[CandidatePair, ...]:
         """

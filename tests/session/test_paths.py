@@ -127,7 +127,7 @@ def test_theRelayCrowdsNobodyOut() -> None:
     ]
     for pair in relayed:
         paths.checkReceived(pair, 0.0)
-    assert list(paths.routes(1, 0.0)[0]) == [direct, relayed[-1]]
+    assert list(paths.routes(1, 0.0)[0]) == [relayed[-1], direct]
 
 
 def test_directBeatsRelayed() -> None:
