@@ -55,7 +55,8 @@ class Channel:
 class Allocation:
     """
     @ivar client: where the client's packets come from.
-    @ivar local: the listening address that they come to.
+    @ivar local: the listening address that they come to, with the mark of
+        L{punchd.turn.transport} when over TCP.
     @ivar relayed: the relayed address as it is bound here.
     @ivar outside: the relayed address as peers see it; another one behind a
         1:1 NAT.

@@ -27,7 +27,7 @@ class AllocationClosed:
     """
     A relayed address is no more.
 
-    @ivar reason: C{"expired"}, C{"released"} or C{"revoked"}.
+    @ivar reason: C{"expired"}, C{"released"}, C{"revoked"} or C{"disconnected"}.
     @ivar sentPackets: from the client to peers.
     @ivar receivedPackets: from peers to the client.
     """

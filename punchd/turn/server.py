@@ -1,5 +1,5 @@
 """
-The relay: a TURN server over UDP (RFC 8656).
+The relay: a TURN server (RFC 8656).
 
 Data passes with dictionary lookups and without messages: by the client's
 address to its allocation and from there by channel number to the peer, or by
@@ -132,13 +132,28 @@ class Server:
             if each.username == username:
                 self._closed(each, "revoked")
 
+    def holds(self, local: Address, client: Address) -> bool:
+        """
+        @return: whether there is an allocation with that 5-tuple.
+        """
+        return self._table.find(local, client) is not None
+
+    def disconnected(self, local: Address, client: Address, now: float) -> None:
+        """
+        A client's connection is gone, and its allocation with it (RFC 8656, 3.1).
+        """
+        allocation = self._table.find(local, client)
+        if allocation is not None:
+            self._closed(allocation, "disconnected")
+
     # --- handlers -----------------------------------------------------------
 
     def datagramReceived(
         self, data: bytes, local: Address, remote: Address, now: float
     ) -> None:
         """
-        @param local: the listening or relayed address it came to.
+        @param local: the listening or relayed address it came to; a TCP one
+            bears its mark, see L{punchd.turn.transport}.
         """
         table = self._table
         if table.due <= now:

@@ -16,6 +16,7 @@ from punchd.stun.address import prefixOf
 
 from .allocation import Allocation
 from .credentials import handleOf
+from .transport import withoutTransport
 
 _NEVER: Final = math.inf
 
@@ -66,7 +67,7 @@ class AllocationTable:
     """
     I keep the allocations.
 
-    @ivar clients: by listening address, then by client.
+    @ivar clients: by listening address and transport, then by client.
     @ivar relays: by the relayed address as it is bound.
     @ivar outside: by the relayed address as peers see it.
     @ivar outsideHosts: the hosts in C{outside}, counted.
@@ -148,7 +149,7 @@ class AllocationTable:
         self.relays[relayed] = allocation
         self.outside[outside] = allocation
         self.outsideHosts[outside[0]] += 1
-        self.ownHosts.update((local[0], relayed[0], outside[0]))
+        self.ownHosts.update((withoutTransport(local)[0], relayed[0], outside[0]))
         self._users[handleOf(username)] += 1
         self._prefixes[prefixOf(client[0])] += 1
         return allocation

@@ -217,9 +217,11 @@ class Raw:
         address: Address = CLIENT,
         username: str = "user",
         password: str = "password",
+        local: Address = LISTEN,
     ) -> None:
         self.link = link
         self.address = address
+        self.local = local
         self.username = username
         self.key = longTermKey(username, REALM, password)
         self.nonce = link.server.nonceFor(username, link.now)
@@ -229,7 +231,7 @@ class Raw:
         @return: what the relay sends upon these bytes, to wherever.
         """
         link = self.link
-        link.server.datagramReceived(data, LISTEN, self.address, link.now)
+        link.server.datagramReceived(data, self.local, self.address, link.now)
         return list(link.server.takeDatagrams())
 
     def build(self, method: int, *attributes: tuple[int, Any]) -> bytes:
@@ -247,7 +249,7 @@ class Raw:
         @return: the answer to a signed request.
         """
         (answer,) = self.send(self.build(method, *attributes))
-        assert (answer.local, answer.remote) == (LISTEN, self.address)
+        assert (answer.local, answer.remote) == (self.local, self.address)
         message = parse(answer.data)
         if not message.hasIntegrity:
             assert message.get(Attribute.ERROR_CODE)[0] in (400, 401, 438)
