@@ -166,15 +166,13 @@ class Agent(View):
             self._checker.probe(pair, now)
             self._settle(now)
 
-    def keepalive(self, now: float) -> None:
+    def keepalive(self, seconds: float, now: float) -> None:
         """
-        Check every valid pair on which nothing was sent for half the keepalive
-        interval, for an owner who keeps the time of keepalives itself.
+        Check every valid pair on which no check was sent for so long, for an
+        owner who keeps the time of keepalives itself.
         """
         for pair in self.validPairs:
-            quiet = pair.lastSent is None or (
-                now - pair.lastSent >= self._context.keepalive / 2
-            )
+            quiet = pair.lastSent is None or now - pair.lastSent >= seconds
             if quiet and pair.series is None:
                 self._checker.consent.check(pair, now)
         self._settle(now)

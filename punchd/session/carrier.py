@@ -31,7 +31,6 @@ from punchd.net.punching import PunchingSocket
 from punchd.net.udp import Received, Run
 from punchd.stun.message import isMessage
 
-from .backend import IDLE_TIMEOUT
 from .events import Event
 from .paths import Found, Paths, Probe, Prove, Switched
 from .quic import QuicCore
@@ -81,6 +80,8 @@ class Carrier:
     I join the ICE agent, the choice of paths and QUIC.
 
     @ivar sent: session bytes handed to the network; C{received} likewise.
+    @ivar busy: whether the pair in use is checked as one that carries data.
+    @ivar lastSent: when session datagrams were handed to the network last.
     """
 
     def __init__(
@@ -107,8 +108,8 @@ class Carrier:
         self.quic = Driver(quic, self._sendQuic, listener.quicHappened, clock)
         self._paths = Driver(paths, _nothing, self._pathHappened, clock)
         self._closed = False
-        self._busy = False
-        self._lastSent = 0.0
+        self.busy = False
+        self.lastSent = 0.0
         self._lastWay: tuple[Address, Address] | None = None
 
     # --- ICE
@@ -227,7 +228,7 @@ class Carrier:
                 if agent is not None:
                     if agent.controlling:
                         self.ice(agent.nominate, event.pair)
-                self._busy = False
+                self.busy = False
             self.listener.pathSwitched(event.pair)
 
     def speculate(self) -> None:
@@ -274,9 +275,9 @@ class Carrier:
             self.captured += payloads
             return
         now = self.quic.now()
-        self._lastSent = now
-        if not self._busy:
-            self._setBusy(True)
+        self.lastSent = now
+        if not self.busy:
+            self.setBusy(True)
         pairs, zero = self.paths.routes(len(datagrams), now)
         for pair in pairs:
             self.socket.send(Burst(payloads, pair.local.base, pair.remote.address))
@@ -285,31 +286,14 @@ class Carrier:
         self.sent += sum(map(len, payloads))
         self._paths.wake()
 
-    def _setBusy(self, busy: bool) -> None:
+    def setBusy(self, busy: bool) -> None:
         """
         A pair that carries data is checked more often than an idle one.
         """
         current = self.paths.current
         if self.agent is not None and current is not None:
-            self._busy = busy
+            self.busy = busy
             self.ice(self.agent.setActive, current, busy)
-
-    def keepAlive(self, interval: float) -> None:
-        """
-        Refresh the bindings of idle pairs.
-
-        @param interval: a path that carried nothing for so long is idle.
-        """
-        if self._busy and self.quic.now() - self._lastSent >= interval:
-            self._setBusy(False)
-        if self.agent is not None:
-            self.ice(self.agent.keepalive)
-        if self.quic.now() - self._lastSent >= _PING:
-            self.quic.call(self._ping)
-
-    def _ping(self, now: float) -> None:
-        self.quicCore.note(now)
-        self.quicCore.ping()
 
     def zeroReceived(self, datagrams: Sequence[bytes]) -> None:
         """
@@ -387,8 +371,6 @@ class Carrier:
         self.quic.stop()
 
 
-#: An idle connection is used after so many seconds, lest QUIC gives it up.
-_PING = IDLE_TIMEOUT / 3
 #: The place of the rendezvous in QUIC's eyes, like every other.
 _ZERO: Address = ("0.0.0.0", 0)
 

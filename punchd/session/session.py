@@ -24,6 +24,7 @@ from .context import Context, DialAnswer
 from .events import Event, StreamData
 from .exchange import Exchange
 from .journal import Journal
+from .keeping import Keeping
 from .life import Core
 from .machine import SessionMachine
 from .paths import Paths
@@ -80,6 +81,7 @@ class Session:
         quic = makeQuic(context, role)
         self.paths = Paths(mode=context.mode)
         self.carrier = Carrier(context.socket, context.clock, quic, self.paths, self)
+        self.keeping = Keeping(self.carrier, context.entropy)
         self.exchange = Exchange(context, self, self.carrier)
         self.pinging = Pinging(context.clock)
         self.attempts = Attempts(self)
@@ -264,9 +266,7 @@ class Session:
         """
         Refresh the bindings of idle paths.
         """
-        self.carrier.keepAlive(self.context.keepalive)
-        # Early by up to a fifth, so that two sides do not fall into step.
-        return self.context.keepalive * (0.8 + self.context.entropy(1)[0] / 1280)
+        return self.keeping.keepAlive(self.context.keepalive)
 
     def suspectPaths(self) -> None:
         """
