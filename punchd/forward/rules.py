@@ -31,6 +31,9 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _PEER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _KEYWORD = re.compile(r"[A-Za-z_]\w*=")
 
+_NO_NAME = (
+    f"cannot name a service (up to {MAX_NAME} letters, digits, '.', '_' and '-')"
+)
 _PUBLISH = "NAME=CLIENT_ENDPOINT, such as ssh=tcp:127.0.0.1:22"
 _FORWARD = "SERVER_ENDPOINT=PEER/NAME, such as tcp:2222=bob/ssh"
 _ALLOW = "PEER or PEER/NAME, such as bob/ssh"
@@ -143,6 +146,34 @@ def parseAllow(value: str) -> Allowance:
     return Allowance(peer, service if slash else None)
 
 
+def parseTarget(value: str) -> tuple[str, str]:
+    """
+    @param value: C{PEER/NAME}, which stands without an option.
+
+    @return: the peer, a petname or a peer id, and the name of the service.
+
+    @raise InvalidOption: it cannot be used, and why.
+    """
+    peer, slash, service = value.partition("/")
+    if not slash:
+        raise InvalidOption(f"{value!r}: expected PEER/NAME, such as bob/ssh.")
+    if not _PEER.match(peer):
+        raise InvalidOption(
+            f"{value!r}: {peer!r} is neither a petname nor a peer id; "
+            "expected PEER/NAME, such as bob/ssh."
+        )
+    checkName(service)
+    return peer, service
+
+
+def checkName(name: str) -> None:
+    """
+    @raise InvalidOption: no service can have that name.
+    """
+    if not _isName(name):
+        raise InvalidOption(f"{name!r} {_NO_NAME}.")
+
+
 def checkPublications(publications: Iterable[Publication]) -> dict[str, Publication]:
     """
     @return: the publications by name.
@@ -229,11 +260,12 @@ class _Fault:
 
 
 def _checkName(name: str, fault: _Fault) -> None:
-    if not _NAME.match(name) or len(name) > MAX_NAME:
-        raise fault(
-            f"{name!r} cannot name a service (up to {MAX_NAME} letters, digits, "
-            "'.', '_' and '-')"
-        )
+    if not _isName(name):
+        raise fault(f"{name!r} {_NO_NAME}")
+
+
+def _isName(name: str) -> bool:
+    return _NAME.match(name) is not None and len(name) <= MAX_NAME
 
 
 def _checkPeer(peer: str, fault: _Fault) -> None:

@@ -67,6 +67,8 @@ class Flow:
     disconnecting = False
     disconnected = False
     connected = True
+    #: What is in C{twisted.python.context} for the protocol, L{None} for nothing.
+    logContext: dict[Any, Any] | None = None
 
     def __init__(
         self, carrier: Carrier, id: int | None, service: str, *, opener: bool

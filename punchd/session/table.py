@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.logger import Logger
+from twisted.python.context import call as callWithContext
 
 from punchd.errors import ProtocolViolation, ServiceFailed
 
@@ -193,7 +194,10 @@ class Table:
         reactors.
         """
         try:
-            f(*args)
+            if stream.logContext is None:
+                f(*args)
+            else:
+                callWithContext(stream.logContext, f, *args)
         except Exception as e:
             self.log.failure("Unhandled error in a stream's protocol")
             stream.abort(e)
