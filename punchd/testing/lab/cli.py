@@ -76,9 +76,17 @@ def _parser() -> argparse.ArgumentParser:
     percent("--reorder", help="packets that overtake others")
     add("--udp-timeout", type=int, metavar="S", help="the life of a UDP binding")
     add("--same-nat", action="store_true", help="both hosts behind router A")
+    add("--isolated", action="store_true", help="and kept from each other there")
     add("--overlap", action="store_true", help="the same private addresses twice")
     add("--rendezvous-nat", action="store_true", help="rendezvous behind a 1:1 NAT")
-    add("--seed", type=int, default=0, help="of loss, jitter and reordering (0)")
+    add(
+        "--foreign",
+        type=_number,
+        metavar="N",
+        default=0.0,
+        help="other people's flows a second",
+    )
+    add("--seed", type=int, default=0, help="of all that is random (0)")
     return parser
 
 
@@ -103,8 +111,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             reorder=options.reorder,
             udpTimeout=options.udp_timeout,
             sameNat=options.same_nat,
+            isolated=options.isolated,
             overlap=options.overlap,
             rendezvousNat=options.rendezvous_nat,
+            foreign=options.foreign,
             seed=options.seed,
         )
     except ValueError as e:

@@ -20,9 +20,11 @@ class Gate:
 
     @ivar udpTimeout: the life of a UDP binding in seconds, or L{None} for the
         kernel's.
+    @ivar address: the public address, of a router that has one.
     """
 
     udpTimeout: int | None = None
+    address: str = ""
 
 
 Rules = Callable[[Gate], str]
@@ -70,7 +72,7 @@ _BLOCK = (40960, 41983)
 # A mapping made by an outgoing packet lets others in: `mapped` says to whom an
 # outside port belongs, `contacted` whom it may hear.  Conntrack gives its reply
 # tuple for flows that began outside.
-_CONE = """
+_MAPPED = """
 table ip cone {
   map mapped {
     type inet_service : ipv4_addr . inet_service
@@ -90,12 +92,35 @@ table ip cone {
       { udp sport : ct reply ip saddr . ct reply proto-src }
     update @contacted { ip daddr . udp sport }
   }
+"""
+
+_CONE = (
+    _MAPPED
+    + """
   chain prerouting {
     type nat hook prerouting priority dstnat;
     iifname "wan" %(who)s dnat ip to udp dport map @mapped
   }
 }
 """
+)
+
+# What an inside host sends to an outside address goes back inside, from an
+# outside address (RFC 4787, REQ-9).
+_HAIRPIN = (
+    _MAPPED
+    + """
+  chain prerouting {
+    type nat hook prerouting priority dstnat;
+    iifname "lan" ip daddr %(address)s dnat ip to udp dport map @mapped
+  }
+  chain postrouting {
+    type nat hook postrouting priority srcnat;
+    oifname "lan" ct status dnat meta l4proto udp snat to %(address)s
+  }
+}
+"""
+)
 
 
 def _router(
@@ -108,6 +133,18 @@ def _router(
 def _cone(gate: Gate, who: str) -> str:
     timeout = gate.udpTimeout or _CONE_TIMEOUT
     return portRestricted(gate) + _CONE % {"timeout": timeout, "who": who}
+
+
+def hairpin(gate: Gate) -> str:
+    """
+    As L{portRestricted}, but hosts inside reach each other by their outside
+    addresses.
+    """
+    timeout = gate.udpTimeout or _CONE_TIMEOUT
+    return portRestricted(gate) + _HAIRPIN % {
+        "timeout": timeout,
+        "address": gate.address,
+    }
 
 
 def noNAT(gate: Gate) -> str:
@@ -250,6 +287,10 @@ KINDS: dict[str, Kind] = {
         "port-restricted; a packet that comes too early takes the port",
         (noInputFilter,),
     ),
+    "hairpin": Kind(
+        "port-restricted; hosts inside reach each other by outside addresses",
+        (hairpin,),
+    ),
     "cgnat": Kind(
         "a port-restricted home router behind a carrier's port-restricted NAT",
         (portRestricted, portRestricted),
@@ -265,6 +306,34 @@ KINDS: dict[str, Kind] = {
     ),
     "udpblocked": Kind("port-restricted for TCP, no UDP at all", (udpBlocked,)),
 }
+
+#: A NAT of these kinds at the carrier, a port-restricted one at home.
+CARRIERS = (
+    "fullcone",
+    "restricted",
+    "symmetric",
+    "sequential",
+    "sequential2",
+    "block1024",
+    "noinputfilter",
+)
+KINDS |= {
+    f"cgnat-{name}": Kind(
+        f"a port-restricted home router behind a carrier's NAT, {name}",
+        (portRestricted, *KINDS[name].layers),
+        KINDS[name].mapping,
+    )
+    for name in CARRIERS
+}
+
+#: Rules of a router that keeps the hosts of its own network from each other.
+ISOLATED = """
+table bridge isolated {
+  chain forward {
+    type filter hook forward priority 0; policy drop;
+  }
+}
+"""
 
 #: Rules of the router in front of a rendezvous behind a 1:1 NAT, as clouds have it.
 ONE_TO_ONE = """

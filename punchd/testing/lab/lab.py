@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from functools import lru_cache
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -32,6 +33,14 @@ _SYSCTLS = {
     "net.ipv6.conf.default.accept_dad": "0",
     "net.ipv6.conf.default.accept_ra": "0",
     "net.ipv6.conf.default.router_solicitations": "0",
+}
+
+
+#: Where the module br_netfilter is loaded, NATs see what a switch passes on.
+_SWITCH = {
+    f"net.bridge.bridge-nf-call-{each}": "0"
+    for each in ("iptables", "ip6tables", "arptables")
+    if Path("/proc/sys/net/bridge").exists()
 }
 
 
@@ -98,9 +107,11 @@ class Lab:
         reorder: float = 0.0,
         udpTimeout: int | None = None,
         sameNat: bool = False,
+        isolated: bool = False,
         overlap: bool = False,
         rendezvousNat: bool = False,
         congestion: str | None = None,
+        foreign: float = 0.0,
         seed: int = 0,
     ) -> None:
         """
@@ -111,11 +122,14 @@ class Lab:
         @param reorder: percent of the packets that overtake others.
         @param udpTimeout: the life of UDP bindings in whole seconds.
         @param sameNat: both hosts are behind router A.
+        @param isolated: and their network keeps them from each other.
         @param overlap: both private networks use the same addresses.
         @param rendezvousNat: the rendezvous is behind a 1:1 NAT.
         @param congestion: what TCP does in all hosts, such as C{reno}; as on this
             machine by default.
-        @param seed: of loss, jitter and reordering.
+        @param foreign: new flows a second that other people have through the
+            outermost NAT of each side.
+        @param seed: of loss, jitter, reordering and those flows.
         @raise ValueError: when kinds are unknown or do not go together.
         """
         self.kinds = (kindA, kindB)
@@ -123,6 +137,7 @@ class Lab:
             raise ValueError("a binding lives a whole number of seconds")
         self._udpTimeout = udpTimeout
         self._seed = seed
+        self._foreign = foreign
         self._sysctls = dict(_SYSCTLS)
         if congestion is not None:
             self._sysctls["net.ipv4.tcp_congestion_control"] = congestion
@@ -136,6 +151,7 @@ class Lab:
             kindA,
             kindB,
             sameNat=sameNat,
+            isolated=isolated,
             overlap=overlap,
             rendezvousNat=rendezvousNat,
             line=any(self._conditions.values()),
@@ -185,6 +201,8 @@ class Lab:
         self.rendezvous = self.spaces["rendezvous"]
         self.routerA = self.routers["routerA"]
         self.routerB = self.routers.get("routerB", self.routerA)
+        if self.routerA is self.routerB:
+            self.routerA.sysctl(_SWITCH)
         for router in self.routers.values():
             near = self.hostA if router.name.endswith("A") else self.hostB
             far = self.hostB if near is self.hostA else self.hostA
@@ -195,6 +213,20 @@ class Lab:
                 values = {prefix + "_timeout": life, prefix + "_timeout_stream": life}
                 router.sysctl(values)
         self._wire(plan)
+        if self._foreign:
+            for number, router in enumerate(self.outermost):
+                router.foreign(self._foreign, self._seed + number)
+
+    @property
+    def outermost(self) -> list[Router]:
+        """
+        The routers that have public addresses, that of A first.
+        """
+        found = [
+            self.routers.get(f"carrier{letter}", self.routers.get(f"router{letter}"))
+            for letter in "AB"
+        ]
+        return [router for router in found if router is not None]
 
     def _wire(self, plan: Plan) -> None:
         """

@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from .namespaces import LabError, Namespace, program
@@ -51,6 +54,10 @@ table bridge control {
   }
 }
 """
+_FOREIGN = Path(__file__).with_name("foreign.py")
+#: Where other people's flows go: the public network itself, which drops them.
+_ELSEWHERE = ("203.0.113.1", 9)
+
 _NO_BRIDGE = "table bridge control\ndelete table bridge control\n"
 
 
@@ -125,6 +132,19 @@ class Router(Namespace):
         self.drop()
         if self.bridged:
             self.nft(_NO_BRIDGE)
+
+    def foreign(self, rate: float, seed: int = 0) -> subprocess.Popen[Any]:
+        """
+        Have flows of other people pass me until the lab, or the program that is
+        returned, ends.
+
+        @param rate: new ones a second, on average.
+        """
+        host, port = _ELSEWHERE
+        words = [str(_FOREIGN), host, str(port), str(rate), str(seed)]
+        return self.popen(
+            [sys.executable, "-I", "-S", *words], stdin=subprocess.DEVNULL
+        )
 
     def forget(self) -> None:
         """

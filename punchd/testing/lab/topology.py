@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .kinds import KINDS, ONE_TO_ONE, Gate, Kind
+from .kinds import ISOLATED, KINDS, ONE_TO_ONE, Gate, Kind
 
 #: The table of routes that leads what enters the public network into the line.
 _LINE_TABLE = 100
@@ -97,6 +97,7 @@ def makePlan(
     kindB: str,
     *,
     sameNat: bool = False,
+    isolated: bool = False,
     overlap: bool = False,
     rendezvousNat: bool = False,
     line: bool = False,
@@ -104,6 +105,7 @@ def makePlan(
 ) -> Plan:
     """
     @param kindA: the kind of the NAT of host A, a key of L{KINDS}.
+    @param isolated: hosts behind one NAT do not reach each other in their network.
     @param overlap: both private networks have the same addresses.
     @param line: lead all that crosses the public network through the delay line.
     @raise ValueError: for unknown kinds, and such that do not go together.
@@ -113,10 +115,10 @@ def makePlan(
     if sameNat and kindA != kindB:
         raise ValueError(f"one NAT cannot be both {kindA} and {kindB}")
     plan = Plan()
-    gate = Gate(udpTimeout)
     plan.space("public")
     for side, kind in ((_A, first), (_B, second)):
         if side is _A or not sameNat:
+            gate = Gate(udpTimeout, f"{side.public}.10")
             _connect(plan, side, kind, gate, _A.private if overlap else side.private)
     _host(plan, "hostA", "routerA", _A, first, 0, overlap)
     _host(
@@ -129,7 +131,7 @@ def makePlan(
         overlap,
     )
     if sameNat:
-        _switch(plan)
+        _switch(plan, isolated)
     _rendezvous(plan, rendezvousNat)
     if line:
         _line(plan)
@@ -201,7 +203,7 @@ def _host(
         plan.public[host].append(f"{side.six}:1::{2 + n}")
 
 
-def _switch(plan: Plan) -> None:
+def _switch(plan: Plan, isolated: bool) -> None:
     """
     Make one network of the two hosts behind router A.
     """
@@ -217,6 +219,8 @@ def _switch(plan: Plan) -> None:
         "link set lan0 up",
         *plan.commands["routerA"],
     ]
+    if isolated:
+        plan.rules["routerA"] += ISOLATED
 
 
 def _rendezvous(plan: Plan, behindNat: bool) -> None:
