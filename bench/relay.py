@@ -29,8 +29,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
-from punchd.core import Address
 from punchd.net.kernel import KernelNetwork
+from punchd.turn.guards import StaticUsers
 from punchd.turn.server import Server
 from punchd.turn.table import Limits
 
@@ -50,18 +50,6 @@ USER, PASSWORD, REALM = "user", "password", "bench"
 SERVERS = ("ours", "coturn")
 
 _COUNTS = re.compile(r"tot_send_msgs=(\d+), tot_recv_msgs=(\d+)")
-
-
-class Everyone:
-    """
-    Admission of all who know the password.
-    """
-
-    def mayAllocate(self, username: str, remote: Address) -> bool:
-        return True
-
-    def mayRelay(self, username: str, peerHost: str) -> bool:
-        return True
 
 
 def serve(port: int) -> None:
@@ -85,12 +73,9 @@ def serve(port: int) -> None:
     ports = RelayPorts(network, forwarder, {4: HOST}, 49152, 65535)
     relay = Server(
         realm=REALM,
-        secret=None,
-        users={USER: PASSWORD.encode()},
+        guards=[StaticUsers("users", {USER: PASSWORD})],
         ports=ports,
-        admission=Everyone(),
         entropy=network.entropy,
-        wallTime=network.wallClock,
         limits=Limits(perUser=256),
         forbidden=lambda host: False,
     )

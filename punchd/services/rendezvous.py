@@ -30,6 +30,7 @@ from punchd.turn.credentials import handleOf, makeCredentials
 from punchd.turn.events import AllocationClosed, AllocationOpened
 from punchd.turn.server import Server
 
+from .admission import RegisteredUsers
 from .datagrams import Datagrams, Received
 from .doors import Doors
 from .entrance import EntranceFactory
@@ -56,6 +57,8 @@ class Settings:
     @ivar relay: whether to relay.
     @ivar relayPorts: the lowest and the highest port of relayed addresses.
     @ivar realm: of the relay's credentials.
+    @ivar guards: who else may use the relay, and who may not register or dial:
+        L{punchd.interfaces.IGuard}s.
     """
 
     places: Sequence[Place] = DEFAULT_PLACES
@@ -64,6 +67,7 @@ class Settings:
     relay: bool = True
     relayPorts: tuple[int, int] = (49152, 65535)
     realm: str = "punchd"
+    guards: Sequence[Any] = ()
     limits: Limits = field(default_factory=Limits)
 
     def check(self, localHosts: Sequence[str]) -> dict[str, str]:
@@ -82,31 +86,6 @@ class Settings:
                 )
         udp = [place for place in self.places if place.udp]
         return publicHosts(udp, self.publics, localHosts)
-
-
-class _Admission:
-    """
-    Whom the relay serves: registered clients, to reach the other side of
-    their dials.
-    """
-
-    def __init__(self, directory: Directory, clock: Any) -> None:
-        self._directory = directory
-        self._clock = clock
-
-    def mayAllocate(self, username: str, remote: Address) -> bool:
-        """
-        @see: L{punchd.turn.permission.Admission.mayAllocate}.
-        """
-        return self._directory.mayAllocate(handleOf(username))
-
-    def mayRelay(self, username: str, peerHost: str) -> bool:
-        """
-        @see: L{punchd.turn.permission.Admission.mayRelay}.
-        """
-        return self._directory.mayRelay(
-            handleOf(username), peerHost, self._clock.seconds()
-        )
 
 
 class Rendezvous(Service):
@@ -278,14 +257,14 @@ class Rendezvous(Service):
         ports = self._relayPorts = RelayPorts(
             network, receiver, {family(each): each[0] for each in first}, low, high
         )
+        registered = RegisteredUsers(
+            self._relaySecret, network.wallClock, self.directory, self._clock
+        )
         self.relay = Server(
             realm=self._settings.realm,
-            secret=self._relaySecret,
-            users=None,
+            guards=[registered, *self._settings.guards],
             ports=ports,
-            admission=_Admission(self.directory, self._clock),
             entropy=network.entropy,
-            wallTime=network.wallClock,
             external=hosts,
             ownHosts=[host for host, _ in network.localHosts()],
         )

@@ -12,13 +12,16 @@ from typing import Any, TypeVar
 from twisted.application.service import IService, MultiService
 from twisted.python import usage
 
-from punchd.errors import InvalidOption, PunchError
+from punchd._plugins import pluginNamed
+from punchd.errors import InvalidOption, NoSuchPlugin, PunchError
+from punchd.interfaces import IAdmission
 from punchd.net.clock import makeMonotonic
 from punchd.net.kernel import KernelNetwork
 from punchd.net.tls import ServerCredentials
 from punchd.services.places import DEFAULT_PLACES, Place, parsePlace, parsePublic
 from punchd.services.rendezvous import Rendezvous, Settings
 from punchd.services.state import StateFolder, defaultPath
+from punchd.turn.authentication import MAX_REALM
 
 from .exits import CommandOptions, oneSentence, stateOption
 
@@ -51,6 +54,8 @@ class Options(CommandOptions):
         self.publics: list[tuple[str, str | None]] = []
         self.alternatePort: int | None = None
         self.relayPorts = Settings().relayPorts
+        self.realm = Settings().realm
+        self.admissions: list[tuple[str, str]] = []
 
     def opt_listen(self, value: str) -> None:
         """
@@ -82,6 +87,35 @@ class Options(CommandOptions):
             )
         self.relayPorts = int(found[1]), int(found[2])
 
+    def opt_admit(self, value: str) -> None:
+        """
+        NAME[:ARGUMENTS], repeatable: users:FILE, secret:FILE, peers:FILE, or a
+        plugin of yours.
+        """
+        name, _, arguments = value.partition(":")
+        if not name:
+            raise usage.UsageError(
+                f"--admit={value}: expected NAME or NAME:ARGUMENTS, such as users:FILE."
+            )
+        self.admissions.append((name, arguments))
+
+    def opt_relay_secret(self, value: str) -> None:
+        """
+        A file with the secret of the TURN REST API, shared with those who make
+        user names with it.
+        """
+        self.admissions.append(("secret", value))
+
+    def opt_realm(self, value: str) -> None:
+        """
+        The realm of the relay's users (punchd).
+        """
+        if not 0 < len(value.encode("utf-8")) <= MAX_REALM or not value.isprintable():
+            raise usage.UsageError(
+                f"--realm={value}: expected 1 to {MAX_REALM} bytes of text."
+            )
+        self.realm = value
+
     def opt_state(self, value: str) -> None:
         """
         The folder of the key and the URL.
@@ -94,8 +128,25 @@ class Options(CommandOptions):
         """
         self["certificate"] = value
 
-    def settings(self) -> Settings:
+    def guards(self, network: Any) -> list[Any]:
         """
+        @return: whom C{--admit} and C{--relay-secret} name.
+
+        @raise PunchError: one of them cannot be used.
+        """
+        found = []
+        for number, (name, arguments) in enumerate(self.admissions, 1):
+            try:
+                plugin = pluginNamed(IAdmission, name)
+            except NoSuchPlugin as e:
+                raise InvalidOption(f"--admit={name}: {e}") from e
+            found.append(plugin.guard(f"{name} {number}", arguments, network))
+        return found
+
+    def settings(self, network: Any = None) -> Settings:
+        """
+        @param network: what guards are made with.
+
         @return: what all options say together.
         """
         return Settings(
@@ -104,6 +155,8 @@ class Options(CommandOptions):
             alternatePort=self.alternatePort,
             relay=not self["no-relay"],
             relayPorts=self.relayPorts,
+            realm=self.realm,
+            guards=self.guards(network),
         )
 
 
@@ -117,7 +170,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         from twisted.internet import reactor
     with oneSentence(PROGRAM):
         network = KernelNetwork(makeMonotonic(reactor))
-        settings = options.settings()
+        settings = options.settings(network)
         settings.check([host for host, _ in network.localHosts()])
         certificate = _read(options["certificate"])
         folder = StateFolder(

@@ -12,6 +12,8 @@ from typing import Final
 
 from punchd.core import Address
 
+from .guards import Guard
+
 #: Seconds; RFC 8656, 3.2, 9 and 12.
 DEFAULT_LIFETIME: Final = 600.0
 MAXIMUM_LIFETIME: Final = 3600.0
@@ -54,6 +56,7 @@ class Channel:
 
 class Allocation:
     """
+    @ivar guard: whose user it belongs to.
     @ivar client: where the client's packets come from.
     @ivar local: the listening address that they come to, with the mark of
         L{punchd.turn.transport} when over TCP.
@@ -71,6 +74,7 @@ class Allocation:
         "client",
         "expires",
         "family",
+        "guard",
         "key",
         "local",
         "outside",
@@ -87,6 +91,7 @@ class Allocation:
 
     def __init__(
         self,
+        guard: Guard,
         username: str,
         key: bytes,
         local: Address,
@@ -96,6 +101,7 @@ class Allocation:
         family: int,
         transactionId: bytes,
     ) -> None:
+        self.guard = guard
         self.username = username
         self.key = key
         self.local = local

@@ -8,6 +8,7 @@ is rationed by network; no memory is kept of such a source.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from punchd.core import Address
@@ -16,7 +17,8 @@ from punchd.stun.limit import NoLimit, PrefixLimit
 from punchd.stun.message import Message, failure
 
 from .allocation import Allocation
-from .credentials import Credentials
+from .credentials import longTermKey
+from .guards import Guard
 from .nonce import Nonces
 
 #: Longer ones would not let a 401 stay within 112 bytes once it names
@@ -26,11 +28,12 @@ MAX_REALM = 32
 
 class Principal(NamedTuple):
     """
-    Who has proven to know a password.
+    Who has proven to know a password, and whose user he is.
     """
 
     username: str
     key: bytes
+    guard: Guard
 
 
 class Authenticator:
@@ -41,7 +44,7 @@ class Authenticator:
     def __init__(
         self,
         realm: str,
-        credentials: Credentials,
+        guards: Sequence[Guard],
         nonces: Nonces,
         limit: PrefixLimit | NoLimit,
         counters: Counter[str],
@@ -52,7 +55,7 @@ class Authenticator:
         if len(realm.encode("utf-8")) > MAX_REALM:
             raise ValueError(f"a realm has at most {MAX_REALM} bytes")
         self._realm = realm
-        self._credentials = credentials
+        self._guards = tuple(guards)
         self._nonces = nonces
         self._limit = limit
         self._counters = counters
@@ -80,13 +83,26 @@ class Authenticator:
             return failure(request, 400) if self._allows(remote, now) else None
         if not self._nonces.check(nonce, username, remote, now):
             return self._challenge(request, 438, remote, now)
+        for who in self._candidates(username, allocation):
+            if request.checkIntegrity(who.key):
+                return who
+        return self._challenge(request, 401, remote, now)
+
+    def _candidates(
+        self, username: str, allocation: Allocation | None
+    ) -> Iterator[Principal]:
+        """
+        @return: who could be meant by that name: several guards may know it, with
+            a password each.
+        """
         if allocation is not None and allocation.username == username:
-            key: bytes | None = allocation.key
-        else:
-            key = self._credentials.keyFor(username)
-        if key is None or not request.checkIntegrity(key):
-            return self._challenge(request, 401, remote, now)
-        return Principal(username, key)
+            yield Principal(username, allocation.key, allocation.guard)
+            return
+        for guard in self._guards:
+            password = guard.passwordOf(username)
+            if password is not None:
+                key = longTermKey(username, self._realm, password)
+                yield Principal(username, key, guard)
 
     def _allows(self, remote: Address, now: float) -> bool:
         allowed = self._limit.allows(remote[0], now)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping
 from enum import IntEnum
 
 
@@ -77,40 +76,3 @@ def handleOf(username: str) -> str:
     """
     parsed = parseUsername(username)
     return username if parsed is None else parsed[1]
-
-
-class Credentials:
-    """
-    I know the keys of those who may use the relay.
-    """
-
-    def __init__(
-        self,
-        realm: str,
-        secret: bytes | None,
-        users: Mapping[str, bytes] | None,
-        wallTime: Callable[[], float],
-    ) -> None:
-        """
-        @param secret: makes names valid that were made with it.
-        @param users: names and passwords that are always valid.
-        @param wallTime: the seconds of the Unix epoch.
-        """
-        self._realm = realm
-        self._secret = secret
-        self._users = dict(users or {})
-        self._wallTime = wallTime
-
-    def keyFor(self, username: str) -> bytes | None:
-        """
-        @return: the long-term key, or L{None} when there is no such user or
-            the name has expired.
-        """
-        password: str | bytes | None = self._users.get(username)
-        if password is None and self._secret is not None:
-            parsed = parseUsername(username)
-            if parsed is not None and parsed[0] > self._wallTime():
-                password = passwordFor(self._secret, username)
-        if password is None:
-            return None
-        return longTermKey(username, self._realm, password)

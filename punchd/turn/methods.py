@@ -15,7 +15,7 @@ from punchd.stun.message import Message, Method, failure, success
 from .allocation import DEFAULT_LIFETIME, MAXIMUM_LIFETIME, Allocation
 from .authentication import Principal
 from .channeldata import FIRST_CHANNEL, LAST_OLD_CHANNEL
-from .permission import Admission, PeerPolicy
+from .permission import PeerPolicy
 from .table import AllocationTable, Limits
 
 _FAMILIES = {FAMILY_IPV4: 4, FAMILY_IPV6: 6}
@@ -44,7 +44,6 @@ class Methods:
         table: AllocationTable,
         limits: Limits,
         policy: PeerPolicy,
-        admission: Admission,
         opened: Callable[[Allocation], None],
         closed: Callable[[Allocation, str], None],
     ) -> None:
@@ -55,7 +54,6 @@ class Methods:
         self._table = table
         self._limits = limits
         self._policy = policy
-        self._admission = admission
         self._opened = opened
         self._closed = closed
 
@@ -80,7 +78,7 @@ class Methods:
             return self._allocate(request, who, allocation, local, remote, now)
         if allocation is None:
             return failure(request, 437, "No allocation")
-        if allocation.username != who.username:
+        if not _same(allocation, who):
             return failure(request, 441, "Wrong credentials")
         if request.method == Method.REFRESH:
             return self._refresh(request, allocation, now)
@@ -106,7 +104,7 @@ class Methods:
         if allocation is not None:
             if allocation.transactionId != request.transactionId:
                 return failure(request, 437, "Already allocated")
-            if allocation.username != who.username:
+            if not _same(allocation, who):
                 return failure(request, 441, "Wrong credentials")
             return self._allocated(request, allocation, now)
         transport = get(Attribute.REQUESTED_TRANSPORT)
@@ -130,12 +128,13 @@ class Methods:
         if token is not None or even:
             # Ports are not reserved for later: no token is ever valid.
             return failure(request, 508, "No reservations")
-        if not self._admission.mayAllocate(who.username, remote):
+        if not who.guard.mayAllocate(who.username, remote):
             return failure(request, 403, "Not admitted")
-        code = self._table.refusal(who.username, remote)
+        code = self._table.refusal(who.guard, who.username, remote)
         if code is not None:
             return failure(request, code, "Too many allocations")
         made = self._table.open(
+            who.guard,
             who.username,
             who.key,
             local,
@@ -174,7 +173,8 @@ class Methods:
         if request.get(Attribute.LIFETIME) == 0:
             self._closed(allocation, "released")
             return success(request, (Attribute.LIFETIME, 0))
-        if not self._admission.mayAllocate(allocation.username, allocation.client):
+        guard = allocation.guard
+        if not guard.mayAllocate(allocation.username, allocation.client):
             self._closed(allocation, "revoked")
             return failure(request, 403, "Not admitted any more")
         lifetime = _lifetime(request)
@@ -237,9 +237,16 @@ class Methods:
         if any(family(peer) != allocation.family for peer in peers):
             return failure(request, 443, "Another address family")
         for host in {peer[0] for peer in peers}:
-            if not self._policy.mayPermit(allocation.username, host):
+            if not self._policy.mayPermit(allocation.guard, allocation.username, host):
                 return failure(request, 403, "Forbidden peer")
         return None
+
+
+def _same(allocation: Allocation, who: Principal) -> bool:
+    """
+    @return: whether the allocation is his.
+    """
+    return allocation.username == who.username and allocation.guard is who.guard
 
 
 def _lifetime(request: Message) -> float:

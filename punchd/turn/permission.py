@@ -3,7 +3,7 @@ To whom the relay sends for a client (RFC 8656, 9).
 
 A permission is asked for by host.  It is refused for what no relay may reach
 (L{isForbiddenPeer}), for hosts of our own that no relayed address lives on,
-and for what the admission does not let this user reach.  That of a host of
+and for what the user's guard does not let him reach.  That of a host of
 our own is worth only what lives there: the port is looked up for each
 datagram, and nothing but a relayed address is ever delivered to.
 """
@@ -11,28 +11,10 @@ datagram, and nothing but a relayed address is ever delivered to.
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from typing import Protocol
 
-from punchd.core import Address
 from punchd.stun.address import canonicalHost, isForbiddenPeer
 
-
-class Admission(Protocol):
-    """
-    Who may use the relay for what.
-    """
-
-    def mayAllocate(self, username: str, remote: Address) -> bool:
-        """
-        @return: whether that user may have a relayed address, asked at each
-            Allocate and each Refresh.
-        """
-
-    def mayRelay(self, username: str, peerHost: str) -> bool:
-        """
-        @return: whether that user may exchange datagrams with that host,
-            which is on no deny list.
-        """
+from .guards import Guard
 
 
 class PeerPolicy:
@@ -42,7 +24,6 @@ class PeerPolicy:
 
     def __init__(
         self,
-        admission: Admission,
         relayHosts: Container[str],
         ownHosts: Container[str],
         forbidden: Callable[[str], bool] = isForbiddenPeer,
@@ -53,7 +34,6 @@ class PeerPolicy:
         @param ownHosts: all hosts of this machine, on both sides of its NAT.
         @param forbidden: the deny list.
         """
-        self._admission = admission
         self._relayHosts = relayHosts
         self._ownHosts = ownHosts
         self._forbidden = forbidden
@@ -64,8 +44,10 @@ class PeerPolicy:
         """
         return host in self._relayHosts or host in self._ownHosts
 
-    def mayPermit(self, username: str, host: str) -> bool:
+    def mayPermit(self, guard: Guard, username: str, host: str) -> bool:
         """
+        @param guard: the one that the user belongs to.
+
         @return: whether the user may have a permission for that host.
         """
         try:
@@ -77,4 +59,4 @@ class PeerPolicy:
             return True
         if host in self._ownHosts or self._forbidden(host):
             return False
-        return self._admission.mayRelay(username, host)
+        return guard.mayRelay(username, host)

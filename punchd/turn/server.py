@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from punchd.core import Address, Datagram, Entropy
 from punchd.errors import MalformedMessage
@@ -27,11 +27,11 @@ from punchd.stun.message import Message, MessageClass, Method, isMessage, parse
 from .allocation import Allocation
 from .authentication import Authenticator, Principal
 from .channeldata import DATA_INDICATION, indication, readIndication
-from .credentials import Credentials
 from .events import AllocationClosed, AllocationOpened
+from .guards import Guard
 from .methods import Methods
 from .nonce import Nonces
-from .permission import Admission, PeerPolicy
+from .permission import PeerPolicy
 from .table import AllocationTable, Limits, RelayPorts
 
 _SEND = b"\x00\x16"
@@ -42,7 +42,7 @@ _LARGEST = 65000
 
 class Server:
     """
-    I relay for those whom the admission lets in.
+    I relay for those whom a guard lets in.
 
     @ivar counters: what was dropped or refused, by reason; error responses by
         their code.
@@ -52,12 +52,9 @@ class Server:
         self,
         *,
         realm: str,
-        secret: bytes | None,
-        users: Mapping[str, bytes] | None,
+        guards: Sequence[Guard],
         ports: RelayPorts,
-        admission: Admission,
         entropy: Entropy,
-        wallTime: Callable[[], float],
         software: str | None = None,
         external: Mapping[str, str] | None = None,
         ownHosts: Iterable[str] = (),
@@ -68,9 +65,7 @@ class Server:
     ) -> None:
         """
         @param realm: of the long-term credentials, at most 32 bytes.
-        @param secret: makes user names with an expiry valid (TURN REST).
-        @param users: passwords of static users.
-        @param wallTime: the seconds of the Unix epoch, for those expiries.
+        @param guards: who know the users, asked in this order.
         @param software: told to those who have authenticated.
         @param external: the public host of each local one that relayed
             addresses are bound to, behind a 1:1 NAT.
@@ -91,19 +86,15 @@ class Server:
         self._nonces = Nonces(nonceKey or entropy(32))
         limits = limits or Limits()
         self._table = table = AllocationTable(ports, limits, external or {}, ownHosts)
-        self._policy = PeerPolicy(
-            admission, table.outsideHosts, table.ownHosts, forbidden
-        )
+        self._policy = PeerPolicy(table.outsideHosts, table.ownHosts, forbidden)
         self._authenticator = Authenticator(
             realm,
-            Credentials(realm, secret, users, wallTime),
+            guards,
             self._nonces,
             PrefixLimit() if limit is None else limit,
             self.counters,
         )
-        self._methods = Methods(
-            table, limits, self._policy, admission, self._opened, self._closed
-        )
+        self._methods = Methods(table, limits, self._policy, self._opened, self._closed)
 
     def nonceFor(self, username: str, now: float) -> bytes:
         """

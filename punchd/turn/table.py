@@ -9,16 +9,18 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from punchd.core import Address
 from punchd.stun.address import prefixOf
 
 from .allocation import Allocation
-from .credentials import handleOf
+from .guards import Guard
 from .transport import withoutTransport
 
 _NEVER: Final = math.inf
+
+_Key = TypeVar("_Key")
 
 
 class RelayPorts(Protocol):
@@ -93,7 +95,7 @@ class AllocationTable:
         self.relays: dict[Address, Allocation] = {}
         self.outside: dict[Address, Allocation] = {}
         self.outsideHosts: Counter[str] = Counter()
-        self._users: Counter[str] = Counter()
+        self._users: Counter[tuple[str, str]] = Counter()
         self._prefixes: Counter[str] = Counter()
         # Allocations by the second they expire in, and those seconds.
         self._wheel: dict[int, dict[Allocation, None]] = {}
@@ -110,12 +112,12 @@ class AllocationTable:
         clients = self.clients.get(local)
         return None if clients is None else clients.get(client)
 
-    def refusal(self, username: str, client: Address) -> int | None:
+    def refusal(self, guard: Guard, username: str, client: Address) -> int | None:
         """
         @return: the error code for one more allocation, if it is too many
             (RFC 8656, 7.2).
         """
-        if self._users[handleOf(username)] >= self._limits.perUser:
+        if self._users[_owner(guard, username)] >= self._limits.perUser:
             return 486
         if self._prefixes[prefixOf(client[0])] >= self._limits.perPrefix:
             return 486
@@ -125,6 +127,7 @@ class AllocationTable:
 
     def open(
         self,
+        guard: Guard,
         username: str,
         key: bytes,
         local: Address,
@@ -143,14 +146,14 @@ class AllocationTable:
             return None
         outside = (self._external.get(relayed[0], relayed[0]), relayed[1])
         allocation = Allocation(
-            username, key, local, client, relayed, outside, family, transactionId
+            guard, username, key, local, client, relayed, outside, family, transactionId
         )
         self.clients.setdefault(local, {})[client] = allocation
         self.relays[relayed] = allocation
         self.outside[outside] = allocation
         self.outsideHosts[outside[0]] += 1
         self.ownHosts.update((withoutTransport(local)[0], relayed[0], outside[0]))
-        self._users[handleOf(username)] += 1
+        self._users[_owner(guard, username)] += 1
         self._prefixes[prefixOf(client[0])] += 1
         return allocation
 
@@ -180,7 +183,7 @@ class AllocationTable:
         del self.relays[allocation.relayed]
         del self.outside[allocation.outside]
         _lessen(self.outsideHosts, allocation.outside[0])
-        _lessen(self._users, handleOf(allocation.username))
+        _lessen(self._users, _owner(allocation.guard, allocation.username))
         _lessen(self._prefixes, prefixOf(allocation.client[0]))
         self._ports.close(allocation.relayed)
 
@@ -201,7 +204,14 @@ class AllocationTable:
             bucket.pop(allocation, None)
 
 
-def _lessen(counter: Counter[str], key: str) -> None:
+def _owner(guard: Guard, username: str) -> tuple[str, str]:
+    """
+    @return: whom limits are counted for: equal names of two guards are two.
+    """
+    return guard.name, guard.identityOf(username)
+
+
+def _lessen(counter: Counter[_Key], key: _Key) -> None:
     """
     Count down, and keep no zeros.
     """

@@ -23,6 +23,7 @@ from punchd.stun.binding import BindingServer
 from punchd.stun.limit import NoLimit
 from punchd.stun.message import Method, parse
 from punchd.turn.client import Client
+from punchd.turn.guards import SecretUsers, StaticUsers
 from punchd.turn.server import Server
 
 #: How long anything here may take, in seconds.
@@ -172,20 +173,6 @@ class ClientShell:
         self.socket.close()
 
 
-class _Admission:
-    def mayAllocate(self, username: str, remote: Address) -> bool:
-        """
-        @return: True.
-        """
-        return True
-
-    def mayRelay(self, username: str, peerHost: str) -> bool:
-        """
-        @return: True.
-        """
-        return True
-
-
 class ServerShell:
     """
     Our Binding server and relay on real sockets; it runs for as long as a
@@ -201,12 +188,12 @@ class ServerShell:
         self.binding = BindingServer({each: each for each in hosts}, ports)
         self.server = Server(
             realm="punchd",
-            secret=b"north",
-            users={"user": b"password"},
+            guards=[
+                SecretUsers("secret", b"north", time.time),
+                StaticUsers("users", {"user": "password"}),
+            ],
             ports=self,
-            admission=_Admission(),
             entropy=os.urandom,
-            wallTime=time.time,
             limit=NoLimit(),
             # There is nothing but loopback here.
             forbidden=lambda host: False,

@@ -15,6 +15,7 @@ from punchd.stun.limit import NoLimit
 from punchd.stun.message import Message, Method, isMessage, parse, request
 from punchd.turn.client import Client
 from punchd.turn.credentials import longTermKey, makeCredentials
+from punchd.turn.guards import SecretUsers, StaticUsers
 from punchd.turn.server import Server
 
 REALM = "punchd"
@@ -66,12 +67,14 @@ class Ports:
         self.live.remove(address)
 
 
-class Admission:
+class Users(SecretUsers):
     """
-    Lets everybody in, and to everywhere, unless told otherwise.
+    Those of the shared secret; they may allocate, and reach everybody, unless
+    told otherwise.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, link: Link) -> None:
+        super().__init__("secret", SECRET, lambda: WALL + link.now)
         self.refused: set[str] = set()
         self.hosts: set[str] | None = None
 
@@ -98,16 +101,19 @@ class Link:
     def __init__(self, **options: Any) -> None:
         self.now = 1000.0
         self.ports: Ports = options.pop("ports", None) or Ports()
-        self.admission = Admission()
+        self.admission = Users(self)
+        #: Has the same rights, and no expiry.
+        users = options.pop("users", {"user": "password"})
+        self.static = StaticUsers("static", users)
+        vars(self.static).update(
+            mayAllocate=self.admission.mayAllocate, mayRelay=self.admission.mayRelay
+        )
         settings = {
             "realm": REALM,
-            "secret": SECRET,
-            "users": {"user": b"password"},
+            "guards": [self.admission, self.static],
             "entropy": entropy(),
-            "wallTime": lambda: WALL + self.now,
             "limit": NoLimit(),
             "ports": self.ports,
-            "admission": self.admission,
         }
         self.server = Server(**{**settings, **options})
         self.clients: dict[Address, Client] = {}

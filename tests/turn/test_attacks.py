@@ -191,7 +191,7 @@ def test_nonceOfAnother() -> None:
     A signaled nonce works with its own user name only; one from the future,
     of another process, or made up, with none.
     """
-    link, other = Link(users={"user": b"password"}), Link(nonceKey=b"other")
+    link, other = Link(), Link(nonceKey=b"other")
     raw = Raw(link)
     made = raw.nonce
     for nonce in (

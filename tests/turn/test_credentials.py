@@ -19,9 +19,7 @@ from punchd.turn.channeldata import (
     readIndication,
 )
 from punchd.turn.credentials import (
-    Credentials,
     handleOf,
-    longTermKey,
     makeCredentials,
     parseUsername,
 )
@@ -60,22 +58,6 @@ def test_parseUsername(username: str, parsed: tuple[int, str] | None) -> None:
     """
     assert parseUsername(username) == parsed
     assert handleOf(username) == (username if parsed is None else parsed[1])
-
-
-def test_staticUserBeforeSecret() -> None:
-    """
-    A name that is listed has the password that is listed.
-    """
-    both = Credentials("r", b"secret", {"99:x": b"listed"}, lambda: 0.0)
-    assert both.keyFor("99:x") == longTermKey("99:x", "r", "listed")
-    assert both.keyFor("98:x") == longTermKey(*_of(b"secret", "x", 98))
-    none = Credentials("r", None, None, lambda: 0.0)
-    assert none.keyFor("99:x") is None
-
-
-def _of(secret: bytes, handle: str, expiry: int) -> tuple[str, str, str]:
-    username, password = makeCredentials(secret, handle, expiry)
-    return username, "r", password
 
 
 def test_nonceIsText() -> None:

@@ -1,7 +1,7 @@
 """
-What Twisted finds of punchd: two C{twistd} commands, the C{punch:} endpoints and
-the sources of candidates.  This file is loaded by every C{twistd} on the machine,
-so it imports nothing heavy.
+What Twisted finds of punchd: two C{twistd} commands, the C{punch:} endpoints,
+the sources of candidates, and whom a rendezvous admits.  This file is loaded by
+every C{twistd} on the machine, so it imports nothing heavy.
 """
 
 from twisted.application.service import ServiceMaker
@@ -9,6 +9,7 @@ from twisted.application.service import ServiceMaker
 from punchd._parsers import PunchClientParser, PunchServerParser
 from punchd.nat.plugins import Predictor
 from punchd.portmap.plugins import PortMapping
+from punchd.services.plugins import Admission
 from punchd.traversal.builtin import Prediction, Spray
 
 rendezvous = ServiceMaker(
@@ -41,3 +42,7 @@ random = Predictor("random", "random")
 
 predicted = Prediction()
 spray = Spray()
+
+users = Admission("users", "punchd.services.admission:users")
+secret = Admission("secret", "punchd.services.admission:sharedSecret")
+peers = Admission("peers", "punchd.services.admission:peers")
