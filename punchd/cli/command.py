@@ -14,7 +14,7 @@ from twisted.python import usage
 from twisted.python.failure import Failure
 
 import punchd
-from punchd.services.control import ask
+from punchd.services.asking import ask
 from punchd.services.state import StateFolder
 
 
@@ -133,7 +133,7 @@ class Command(usage.Options):
         """
         @return: what the client that runs on the state folder answers.
 
-        @see: L{punchd.services.control.ask}.
+        @see: L{punchd.services.asking.ask}.
         """
         folder = self.stateFolder()
         return console.wait(lambda reactor: ask(reactor, folder, command, **arguments))

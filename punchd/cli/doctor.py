@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from punchd.errors import ClientNotRunning
-from punchd.services.control import ask
+from punchd.services.asking import ask
 from punchd.signaling.url import RendezvousURL
 
 from .command import Command, Console

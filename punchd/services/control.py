@@ -4,37 +4,34 @@ The control socket, by which C{punchd} talks to a running client.
 The protocol is a line of JSON each way over a UNIX socket that only its user
 may open.  A request is C{{"command": NAME, ...arguments}}, an answer
 C{{"result": VALUE}} or C{{"error": CLASS, "text": SENTENCE}}.  Requests on one
-connection are answered one after another.
+connection are answered one after another.  After C{open} and C{take} come no more
+lines, but a stream; see L{.handover}.
 """
 
 from __future__ import annotations
 
-import inspect
 import json
-import os
 from typing import Any, Protocol, cast
 
 from twisted.application.service import Service
 from twisted.internet import defer
-from twisted.internet.endpoints import UNIXClientEndpoint, UNIXServerEndpoint
-from twisted.internet.error import ConnectError
+from twisted.internet.endpoints import UNIXServerEndpoint
 from twisted.internet.interfaces import IDelayedCall, IListeningPort, IReactorTime
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
-from twisted.protocols.basic import LineOnlyReceiver
+from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 
-from punchd import errors
-from punchd.errors import ClientNotRunning, ControlError, PunchError, StateError
+from punchd.errors import ControlError, PunchError, StateError
+from punchd.forward.serving import Offer
+from punchd.session.tube import Tube
 
+from .handover import Handover
 from .state import StateFolder
 from .status import Status
 
 #: The longest request, in bytes.
 MAX_REQUEST = 8192
-
-#: The longest answer, in bytes.
-MAX_ANSWER = 16 << 20
 
 #: Connections at a time.
 MAX_CONNECTIONS = 32
@@ -75,13 +72,16 @@ _COMMANDS: dict[str, dict[str, type]] = {
     "status": {},
     "why": {"peer": str},
     "ping": {"peer": str, "count": int},
+    "open": {"peer": str},
+    "take": {"token": str},
+    "serve": {"service": str, "allow": list},
 }
 
 #: The most pings in one request.
 MAX_PINGS = 1000
 
 
-class ControlProtocol(LineOnlyReceiver):
+class ControlProtocol(LineReceiver):
     """
     I answer one user of the control socket.
     """
@@ -90,11 +90,19 @@ class ControlProtocol(LineOnlyReceiver):
     MAX_LENGTH = MAX_REQUEST
     _log = Logger()
 
-    def __init__(self, controlled: Controlled, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        controlled: Controlled,
+        clock: IReactorTime,
+        handover: Handover | None = None,
+    ) -> None:
         self._controlled = controlled
         self._clock = clock
+        self._handover = handover
         self._idle: IDelayedCall | None = None
         self._answering: defer.Deferred[Any] | None = None
+        self._tube: Tube | None = None
+        self._offer: Offer | None = None
 
     def connectionMade(self) -> None:
         """
@@ -119,6 +127,13 @@ class ControlProtocol(LineOnlyReceiver):
         d.addErrback(self._failed)
         d.addCallback(self._answered)
 
+    def rawDataReceived(self, data: bytes) -> None:
+        """
+        A part of a stream.
+        """
+        if self._tube is not None:
+            self._tube.dataReceived(data)
+
     def lineLengthExceeded(self, line: bytes) -> None:
         """
         A request has no end.
@@ -134,10 +149,25 @@ class ControlProtocol(LineOnlyReceiver):
         answering, self._answering = self._answering, None
         if answering is not None:
             answering.cancel()
+        if self._offer is not None:
+            self._offer.stop()
+        if self._tube is not None:
+            self._tube.connectionLost(reason)
 
     def _perform(self, line: bytes) -> Any:
         name, arguments = _parseRequest(line)
-        return getattr(self._controlled, name)(**arguments)
+        if name not in ("open", "take", "serve"):
+            return getattr(self._controlled, name)(**arguments)
+        if self._handover is None or self._offer is not None:
+            raise ControlError(f"This client cannot {name} here.")
+        if name == "serve":
+            self._offer = self._handover.serve(tell=self._tell, **arguments)
+        else:
+            self._tube = getattr(self._handover, name)(**arguments)
+        return {"peerId": self._handover.ownId}
+
+    def _tell(self, news: dict[str, str]) -> None:
+        self.sendLine(json.dumps(news).encode())
 
     def _failed(self, failure: Failure) -> bytes:
         if not failure.check(defer.CancelledError):
@@ -153,7 +183,13 @@ class ControlProtocol(LineOnlyReceiver):
             return
         self._answering = None
         self.sendLine(answer)
-        self._wait()
+        if self._tube is not None:
+            # It is bounded by what sessions bear, not by what a user can need.
+            cast(ControlFactory, self.factory).connections.discard(self)
+            self.setRawMode()
+            self._tube.makeConnection(cast(Any, self.transport))
+        elif self._offer is None:
+            self._wait()
 
     def _wait(self) -> None:
         self._idle = self._clock.callLater(IDLE_TIMEOUT, self._abort)
@@ -174,9 +210,15 @@ class ControlFactory(Factory):
 
     noisy = False
 
-    def __init__(self, controlled: Controlled, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        controlled: Controlled,
+        clock: IReactorTime,
+        handover: Handover | None = None,
+    ) -> None:
         self._controlled = controlled
         self._clock = clock
+        self.handover = handover
         self.connections: set[ControlProtocol] = set()
 
     def buildProtocol(self, addr: object) -> ControlProtocol | None:
@@ -185,7 +227,7 @@ class ControlFactory(Factory):
         """
         if len(self.connections) >= MAX_CONNECTIONS:
             return None
-        protocol = ControlProtocol(self._controlled, self._clock)
+        protocol = ControlProtocol(self._controlled, self._clock, self.handover)
         protocol.factory = self
         return protocol
 
@@ -196,11 +238,18 @@ class ControlService(Service):
     """
 
     def __init__(
-        self, reactor: Any, folder: StateFolder, controlled: Controlled
+        self,
+        reactor: Any,
+        folder: StateFolder,
+        controlled: Controlled,
+        handover: Handover | None = None,
     ) -> None:
+        """
+        @param handover: gives streams to programs; L{None} where there are none.
+        """
         self._reactor = reactor
         self._folder = folder
-        self._factory = ControlFactory(controlled, reactor)
+        self._factory = ControlFactory(controlled, reactor, handover)
         self._listening: defer.Deferred[IListeningPort] | None = None
 
     def startService(self) -> None:
@@ -227,6 +276,8 @@ class ControlService(Service):
         """
         super().stopService()
         listening, self._listening = self._listening, None
+        if self._factory.handover is not None:
+            self._factory.handover.stop()
         for protocol in list(self._factory.connections):
             protocol._abort()
         if listening is None:
@@ -246,6 +297,8 @@ def _parseRequest(line: bytes) -> tuple[str, dict[str, Any]]:
         ) from e
     if {key: type(value) for key, value in request.items()} != expected:
         raise ControlError(f"The arguments of {name!r} are not as expected.")
+    if not all(isinstance(peer, str) for peer in request.get("allow", ())):
+        raise ControlError("The peers to allow are not given by their ids.")
     if not 1 <= request.get("count", 1) <= MAX_PINGS:
         raise ControlError(f"The count is not between 1 and {MAX_PINGS}.")
     return name, request
@@ -254,102 +307,3 @@ def _parseRequest(line: bytes) -> tuple[str, dict[str, Any]]:
 def _errorAnswer(failure: Failure) -> dict[str, str]:
     failure.trap(PunchError)
     return {"error": type(failure.value).__name__, "text": str(failure.value)}
-
-
-# --- the side of `punchd` ----------------------------------------------------
-
-
-class _Asking(LineOnlyReceiver):
-    """
-    I send one request and fire C{answer} with the line that comes back.
-    """
-
-    delimiter = b"\n"
-    MAX_LENGTH = MAX_ANSWER
-
-    def __init__(self, request: bytes) -> None:
-        self._request = request
-        self.answer: defer.Deferred[bytes] = defer.Deferred(self._cancelled)
-        self._waiting = True
-
-    def connectionMade(self) -> None:
-        self.sendLine(self._request)
-
-    def lineReceived(self, line: bytes) -> None:
-        self._fire(line)
-        cast(Any, self.transport).loseConnection()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._fire(Failure(ControlError("The client ended before it gave an answer.")))
-
-    def _cancelled(self, deferred: object) -> None:
-        self._waiting = False
-        cast(Any, self.transport).abortConnection()
-
-    def _fire(self, result: bytes | Failure) -> None:
-        if self._waiting:
-            self._waiting = False
-            self.answer.callback(result)
-
-
-class _AskingFactory(Factory):
-    noisy = False
-
-    def __init__(self, request: bytes) -> None:
-        self._request = request
-
-    def buildProtocol(self, addr: object) -> _Asking:
-        return _Asking(self._request)
-
-
-async def ask(
-    reactor: Any,
-    folder: StateFolder,
-    command: str,
-    timeout: float = 30.0,
-    **arguments: Any,
-) -> Any:
-    """
-    Ask the client that runs on a state folder.
-
-    @param timeout: how long to wait for the answer, in seconds.
-
-    @return: the result.
-
-    @raise ClientNotRunning: none runs.
-    @raise PunchError: what the client said is wrong, by its own class.
-    """
-    path = folder.controlSocket()
-    request = json.dumps({"command": command, **arguments}).encode()
-    endpoint = UNIXClientEndpoint(reactor, path)
-    try:
-        protocol = cast(_Asking, await endpoint.connect(_AskingFactory(request)))
-    except (ConnectError, OSError) as e:
-        if isinstance(e, PermissionError) or (
-            os.path.exists(path) and not os.access(path, os.W_OK)
-        ):
-            raise StateError(f"{path}: belongs to another user.") from e
-        raise ClientNotRunning(
-            f"No client is running on {folder.path}; "
-            "start one with `twistd -n punch-client`, or name its folder with --state."
-        ) from e
-    protocol.answer.addTimeout(timeout, reactor)
-    try:
-        line = await protocol.answer
-    except defer.TimeoutError as e:
-        raise ControlError(f"The client gave no answer in {timeout:g} seconds.") from e
-    return _parseAnswer(line)
-
-
-def _parseAnswer(line: bytes) -> Any:
-    try:
-        answer = json.loads(line)
-        if "result" in answer:
-            return answer["result"]
-        kind, text = str(answer["error"]), str(answer["text"])
-    except (ValueError, KeyError, TypeError) as e:
-        raise ControlError("The client's answer cannot be understood.") from e
-    cause = getattr(errors, kind, None)
-    if not (inspect.isclass(cause) and issubclass(cause, PunchError)):
-        cause = ControlError
-    raise cause(text)

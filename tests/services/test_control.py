@@ -20,7 +20,8 @@ from twisted.internet.testing import StringTransport
 
 from punchd.errors import ClientNotRunning, ControlError, PeerUnavailable, StateError
 from punchd.services import control
-from punchd.services.control import ControlFactory, ControlProtocol, ControlService, ask
+from punchd.services.asking import ask
+from punchd.services.control import ControlFactory, ControlProtocol, ControlService
 from punchd.services.state import StateFolder
 from punchd.services.status import Status
 
