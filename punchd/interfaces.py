@@ -318,6 +318,10 @@ class IGuard(Interface):
     """
 
     name = Attribute("No two guards of a rendezvous have the same.")
+    hashes = Attribute(
+        "Whether C{nameOf} knows all users; L{None} without users.  If no guard says "
+        "no, clients of the relay are told to hide their names (RFC 8489, 9.2)."
+    )
 
     def mayRegister(peer, host):  # type: ignore[no-untyped-def]
         """

@@ -29,6 +29,9 @@ class RegisteredUsers(SecretUsers):
     their dials and nobody else.
     """
 
+    #: Their names say nothing about them, and they do not hide them.
+    hashes: bool | None = None
+
     def __init__(
         self,
         secret: bytes,

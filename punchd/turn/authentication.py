@@ -3,6 +3,10 @@ Who sends a request (RFC 8489, 9.2.4).
 
 An answer to a source that has proven nothing carries no more than it must and
 is rationed by network; no memory is kept of such a source.
+
+Clients choose how their key is made of their password: by SHA-256 if they know
+RFC 8489, by MD5 otherwise.  A nonce tells that there is a choice, so that nobody
+can take it away unnoticed on the way (RFC 8489, 9.2.1).
 """
 
 from __future__ import annotations
@@ -17,13 +21,18 @@ from punchd.stun.limit import NoLimit, PrefixLimit
 from punchd.stun.message import Message, failure
 
 from .allocation import Allocation
-from .credentials import longTermKey
+from .credentials import PasswordAlgorithm, longTermKey
 from .guards import Guard
-from .nonce import Nonces
+from .nonce import PASSWORD_ALGORITHMS, USERNAME_ANONYMITY, Nonces
 
-#: Longer ones would not let a 401 stay within 112 bytes once it names
-#: password algorithms as well.
-MAX_REALM = 32
+MD5, SHA256 = PasswordAlgorithm.MD5, PasswordAlgorithm.SHA256
+
+#: Longer ones would not let a 401 stay within 112 bytes: 20 of header, 8 of code,
+#: 4 and these of realm, 36 of nonce, 12 of algorithms, and 8 of fingerprint.
+MAX_REALM = 24
+
+#: What clients may choose from, the best first.
+ALGORITHMS = [(int(each), b"") for each in (SHA256, MD5)]
 
 
 class Principal(NamedTuple):
@@ -76,32 +85,57 @@ class Authenticator:
         """
         if not request.hasIntegrity:
             return self._challenge(request, 401, remote, now)
-        username = request.get(Attribute.USERNAME)
+        named = request.get(Attribute.USERNAME) is not None
         nonce = request.get(Attribute.NONCE)
-        if username is None or nonce is None or request.get(Attribute.REALM) is None:
+        algorithm = _algorithm(request)
+        if (
+            not (named or request.get(Attribute.USERHASH))
+            or nonce is None
+            or request.get(Attribute.REALM) is None
+            or algorithm is None
+        ):
             self._counters["400"] += 1
             return failure(request, 400) if self._allows(remote, now) else None
+        username = self._nameIn(request)
         if not self._nonces.check(nonce, username, remote, now):
             return self._challenge(request, 438, remote, now)
-        for who in self._candidates(username, allocation):
+        for who in self._candidates(username, algorithm, allocation):
             if request.checkIntegrity(who.key):
                 return who
         return self._challenge(request, 401, remote, now)
 
+    def _nameIn(self, request: Message) -> str:
+        """
+        @return: who sends it; empty when the hash of a name is nobody's.
+        """
+        name: str | None = request.get(Attribute.USERNAME)
+        if name is not None:
+            return name
+        userhash = request.get(Attribute.USERHASH)
+        names = (each.nameOf(userhash, self._realm) for each in self._guards)
+        return next((each for each in names if each is not None), "")
+
     def _candidates(
-        self, username: str, allocation: Allocation | None
+        self,
+        username: str,
+        algorithm: PasswordAlgorithm,
+        allocation: Allocation | None,
     ) -> Iterator[Principal]:
         """
         @return: who could be meant by that name: several guards may know it, with
             a password each.
         """
-        if allocation is not None and allocation.username == username:
+        if (
+            allocation is not None
+            and allocation.username == username
+            and len(allocation.key) == _KEY_SIZES[algorithm]
+        ):
             yield Principal(username, allocation.key, allocation.guard)
             return
         for guard in self._guards:
             password = guard.passwordOf(username)
             if password is not None:
-                key = longTermKey(username, self._realm, password)
+                key = longTermKey(username, self._realm, password, algorithm)
                 yield Principal(username, key, guard)
 
     def _allows(self, remote: Address, now: float) -> bool:
@@ -125,4 +159,33 @@ class Authenticator:
             "",
             (Attribute.REALM, self._realm),
             (Attribute.NONCE, self._nonces.forSource(remote, now)),
+            (Attribute.PASSWORD_ALGORITHMS, ALGORITHMS),
         )
+
+
+def features(guards: Sequence[Guard]) -> int:
+    """
+    @return: the security features to tell of: that there are password algorithms,
+        and whether names may be hidden, which takes a list of all there are.
+    """
+    hashes = {each.hashes for each in guards}
+    hidden = True in hashes and False not in hashes
+    return PASSWORD_ALGORITHMS | (USERNAME_ANONYMITY if hidden else 0)
+
+
+_KEY_SIZES = {MD5: 16, SHA256: 32}
+
+
+def _algorithm(request: Message) -> PasswordAlgorithm | None:
+    """
+    @return: how the key is made (RFC 8489, 9.2.4); L{None} when the list is not
+        what we have sent, as somebody on the way would have it, or when what was
+        chosen is not in it.
+    """
+    offered = request.get(Attribute.PASSWORD_ALGORITHMS)
+    chosen = request.get(Attribute.PASSWORD_ALGORITHM)
+    if offered is None and chosen is None:
+        return MD5
+    if offered != ALGORITHMS or chosen not in ALGORITHMS:
+        return None
+    return PasswordAlgorithm(chosen[0])

@@ -31,6 +31,8 @@ class Guard:
     others.
     """
 
+    hashes: bool | None = None
+
     def __init__(self, name: str) -> None:
         """
         @param name: no two guards of a relay have the same.
@@ -86,6 +88,8 @@ class SecretUsers(Guard):
     (TURN REST).
     """
 
+    hashes: bool | None = False
+
     def __init__(self, name: str, secret: bytes, wallTime: Callable[[], float]) -> None:
         """
         @param wallTime: the seconds of the Unix epoch.
@@ -114,6 +118,8 @@ class StaticUsers(Guard):
     """
     My users are listed.
     """
+
+    hashes: bool | None = True
 
     def __init__(self, name: str, users: Mapping[str, str | bytes]) -> None:
         """

@@ -9,8 +9,11 @@ the client's NAT will show; it is bound to the user name that it comes with
 instead.  It proves no address, but neither could it be had without the
 password next to it.
 
-A nonce is base64, since some clients take it for text: 4 bytes of seconds,
-whose highest bit tells the kind, and 11 bytes of HMAC-SHA-256.
+A nonce is text, since some clients take it for that: the cookie of RFC 8489,
+9.2 with three bytes of security features in base64, and then, in base64 without
+padding, 4 bytes of seconds, whose highest bit tells the kind, and 10 bytes of
+HMAC-SHA-256.  The HMAC covers the features too: who changes them on the way, to
+make a client use what is weaker, makes the nonce worthless.
 """
 
 from __future__ import annotations
@@ -25,8 +28,15 @@ from punchd.core import Address
 #: How long a nonce is good for, in seconds.
 LIFETIME: Final = 3600.0
 
+#: Security features (RFC 8489, 18.1).  Their bits are counted from the right, as
+#: in the examples of RFC 8489, B.1 and in its erratum 6290.
+PASSWORD_ALGORITHMS: Final = 1
+USERNAME_ANONYMITY: Final = 2
+
+_COOKIE = b"obMatJos2"
 _BY_NAME = 0x80000000
-_SIZE = 20
+_HASHED = 10
+_SIZE = 32
 
 
 class Nonces:
@@ -34,11 +44,15 @@ class Nonces:
     I make nonces and recognise mine.
     """
 
-    def __init__(self, key: bytes, lifetime: float = LIFETIME) -> None:
+    def __init__(
+        self, key: bytes, lifetime: float = LIFETIME, features: int = 0
+    ) -> None:
         """
         @param key: 32 secret bytes; processes that share a port share them.
+        @param features: the security features that the nonces tell of.
         """
         self._key = key
+        self._head = _COOKIE + base64.b64encode(features.to_bytes(3, "big"))
         self._lifetime = lifetime
 
     def forSource(self, remote: Address, now: float) -> bytes:
@@ -58,11 +72,11 @@ class Nonces:
         @return: whether it is one of mine, not too old, and came back from
             where, or with the name, that it was made for.
         """
-        try:
-            raw = base64.b64decode(nonce, validate=True)
-        except (binascii.Error, ValueError):
+        if len(nonce) != _SIZE or not nonce.startswith(self._head):
             return False
-        if len(nonce) != _SIZE or len(raw) != 15:
+        try:
+            raw = base64.b64decode(nonce[len(self._head) :] + b"=", validate=True)
+        except (binascii.Error, ValueError):
             return False
         stamp = int.from_bytes(raw[:4], "big")
         age = (int(now) - stamp) % _BY_NAME
@@ -72,6 +86,7 @@ class Nonces:
         return hmac.compare_digest(self._make(stamp, bound), nonce)
 
     def _make(self, stamp: int, bound: str) -> bytes:
-        head = stamp.to_bytes(4, "big")
-        made = hmac.digest(self._key, head + bound.encode("utf-8"), "sha256")
-        return base64.b64encode(head + made[:11])
+        time = stamp.to_bytes(4, "big")
+        covered = self._head + time + bound.encode("utf-8")
+        made = hmac.digest(self._key, covered, "sha256")[:_HASHED]
+        return self._head + base64.b64encode(time + made).rstrip(b"=")

@@ -25,7 +25,7 @@ from punchd.stun.limit import NoLimit, PrefixLimit
 from punchd.stun.message import Message, MessageClass, Method, isMessage, parse
 
 from .allocation import Allocation
-from .authentication import Authenticator, Principal
+from .authentication import Authenticator, Principal, features
 from .channeldata import DATA_INDICATION, indication, readIndication
 from .events import AllocationClosed, AllocationOpened
 from .guards import Guard
@@ -64,7 +64,7 @@ class Server:
         nonceKey: bytes | None = None,
     ) -> None:
         """
-        @param realm: of the long-term credentials, at most 32 bytes.
+        @param realm: of the long-term credentials, at most 24 bytes.
         @param guards: who know the users, asked in this order.
         @param software: told to those who have authenticated.
         @param external: the public host of each local one that relayed
@@ -83,7 +83,7 @@ class Server:
         # The ids of indications need not be secret, only different.
         self._idPrefix = entropy(8)
         self._idCounter = 0
-        self._nonces = Nonces(nonceKey or entropy(32))
+        self._nonces = Nonces(nonceKey or entropy(32), features=features(guards))
         limits = limits or Limits()
         self._table = table = AllocationTable(ports, limits, external or {}, ownHosts)
         self._policy = PeerPolicy(table.outsideHosts, table.ownHosts, forbidden)

@@ -62,12 +62,12 @@ def test_parseUsername(username: str, parsed: tuple[int, str] | None) -> None:
 
 def test_nonceIsText() -> None:
     """
-    Some clients keep nonces as C strings: base64, 20 characters.
+    Some clients keep nonces as C strings: base64, 32 characters.
     """
     nonces = Nonces(b"key")
     for nonce in (nonces.forSource(PEERS[0], 5.0), nonces.forUsername("u", 5.0)):
         assert nonce.isascii()
-        assert len(nonce) == 20
+        assert len(nonce) == 32
         assert b"\0" not in nonce
 
 
