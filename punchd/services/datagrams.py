@@ -1,5 +1,5 @@
 """
-The UDP ports of the rendezvous, and what is said on them.
+What is said to the rendezvous by STUN and TURN, and the UDP ports for it.
 
 Binding requests with a user name come from registered clients and are
 observed; those without get what RFC 5780 has for everybody.  Everything else
@@ -25,6 +25,9 @@ from punchd.stun.attributes import Attribute
 from punchd.stun.binding import BindingServer
 from punchd.stun.message import Message, Method, isMessage, parse
 from punchd.turn.server import Server
+from punchd.turn.transport import isStream, withoutTransport
+
+from .streams import Streams
 
 _SEND_INDICATION: Final = b"\x00\x16"
 _WILDCARDS: Final = ("", "0.0.0.0", "::")
@@ -40,6 +43,7 @@ class Datagrams:
     @ivar counters: what was dropped, by reason.
     @ivar binding: answers those who have not registered.
     @ivar driver: the loop of the relay, or L{None} without one.
+    @ivar streams: the clients over TCP.
     """
 
     def __init__(self, clock: IReactorTime, observer: Observer) -> None:
@@ -49,6 +53,7 @@ class Datagrams:
         self._clock = clock
         self.binding = BindingServer()
         self._observer = observer
+        self.streams = Streams(self, clock)
         # By bound address; wildcards by family and port.
         self._ports: dict[Address, IDatagramPort] = {}
         self._wildcards: dict[tuple[int, int], IDatagramPort] = {}
@@ -63,6 +68,14 @@ class Datagrams:
         self._relay = relay
         self.driver = driver
         self._relayPorts = ports
+
+    def stopRelay(self) -> None:
+        """
+        Relay nothing any more.
+        """
+        driver, self.driver = self.driver, None
+        if driver is not None:
+            driver.stop()
 
     # --- ports
 
@@ -94,7 +107,7 @@ class Datagrams:
             if port is not None:
                 port.send(datagrams[0])
             return
-        runs: dict[IDatagramPort, list[Datagram]] = {}
+        runs: dict[IDatagramPort | Streams, list[Datagram]] = {}
         for each in datagrams:
             port = self._portFor(each.local)
             if port is not None:
@@ -102,13 +115,15 @@ class Datagrams:
         for port, run in runs.items():
             port.sendMany(run)
 
-    def _portFor(self, local: Address | None) -> IDatagramPort | None:
+    def _portFor(self, local: Address | None) -> IDatagramPort | Streams | None:
         if local is None:
             self.counters["no source"] += 1
             return None
         port = self._relayPorts.get(local) or self._ports.get(local)
         if port is None:
             port = self._wildcards.get((family(local), local[1]))
+            if isStream(local):
+                return self.streams
             if port is None:
                 self.counters["no port"] += 1
         return port
@@ -163,17 +178,53 @@ class Datagrams:
             return self._observer.handle(message, local, remote, now)
         return self.binding.handle(message, data, local, remote, now)
 
-    def answerStream(
-        self, frame: bytes, local: Address, remote: Address
-    ) -> list[bytes]:
+    # --- streams
+
+    def framesReceived(
+        self, frames: Sequence[bytes], local: Address, remote: Address
+    ) -> None:
         """
-        Answer a Binding request that came over TCP.
+        @see: L{punchd.services.streams.Server.framesReceived}.
         """
-        try:
+        relayed: list[Received] = []
+        for frame in frames:
+            if frame[0] >= 0x40 or frame[:2] == _SEND_INDICATION:
+                relayed.append((frame, local, remote))
+                continue
             message = parse(frame)
-        except MalformedMessage:
-            self.counters["malformed"] += 1
-            return []
+            if message.method == Method.BINDING:
+                self._bindStream(message, frame, local, remote)
+            elif self.driver is not None and self._relay is not None:
+                # Data goes before what may end the allocation, or give it more.
+                self._relayFrames(relayed)
+                relayed = []
+                self.driver.call(self._relay.messageReceived, message, local, remote)
+            else:
+                self.counters["no relay"] += 1
+        self._relayFrames(relayed)
+
+    def _relayFrames(self, relayed: list[Received]) -> None:
+        if self.driver is None:
+            self.counters["no relay"] += len(relayed)
+        elif relayed:
+            self.driver.datagramsReceived(relayed)
+
+    def holds(self, local: Address, remote: Address) -> bool:
+        """
+        @see: L{punchd.services.streams.Server.holds}.
+        """
+        return self._relay is not None and self._relay.holds(local, remote)
+
+    def disconnected(self, local: Address, remote: Address) -> None:
+        """
+        @see: L{punchd.services.streams.Server.disconnected}.
+        """
+        if self.driver is not None and self._relay is not None:
+            self.driver.call(self._relay.disconnected, local, remote)
+
+    def _bindStream(
+        self, message: Message, frame: bytes, local: Address, remote: Address
+    ) -> None:
         # An answer from another port, or to one, is not possible here; and the
         # addresses of TCP connections are not those of the punching socket.
         if any(
@@ -185,7 +236,8 @@ class Datagrams:
             )
         ):
             self.counters["not over TCP"] += 1
-            return []
+            return
         now = self._clock.seconds()
-        answers = self.binding.handle(message, frame, local, remote, now)
-        return [each.data for each in answers]
+        plain = withoutTransport(local)
+        for each in self.binding.handle(message, frame, plain, remote, now):
+            self.streams.send(Datagram(each.data, local, remote))

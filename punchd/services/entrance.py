@@ -3,13 +3,14 @@ The TCP port of the rendezvous, on which several protocols are spoken.
 
 The first byte tells TLS (0x16) from plain STUN (two zero bits, RFC 8489, 5);
 within TLS, ALPN tells signaling from STUN.  Whoever has not said enough within
-ten seconds is sent away, and there are only so many of them.
+ten seconds is sent away.  There are only so many connections of those who have
+not proven who they are, by TLS or by an allocation: when there are too many,
+the oldest makes room.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -17,7 +18,6 @@ from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
     IHandshakeListener,
-    IPushProducer,
     IReactorTime,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -26,21 +26,15 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from punchd.core import Address
-from punchd.errors import MalformedMessage
 from punchd.net.tls import SIGNALING, ServerCredentials, peerOf
 from punchd.signaling.boxes import FIRST_BOX
-from punchd.stun.address import canonicalHost, prefixOf
+from punchd.stun.address import prefixOf
 from punchd.stun.limit import PrefixLimit
-from punchd.stun.stream import FrameSplitter, pad
 
 from .registrar import Registrar
+from .streams import Streams, StunStream, addressOf
 
-#: Seconds that a connection for STUN may be silent.
-STUN_SILENCE: Final = 60.0
-#: STUN messages over TCP are no larger; TURN data is not carried here.
-MAX_FRAME: Final = 2048
-#: Connections that have not said what they want, of one network and in all.
+#: Connections that have proven nothing, of one network and in all.
 MAX_UNSETTLED: Final = 256
 MAX_UNSETTLED_TOTAL: Final = 4096
 #: New connections a second of one network in the long run, and at once.
@@ -48,80 +42,6 @@ RATE: Final = 50.0
 BURST: Final = 500.0
 
 _TLS = 0x16
-
-#: From a frame, the local and the remote address to the frames of the answer.
-Answer = Callable[[bytes, Address, Address], Sequence[bytes]]
-
-
-def _addressOf(address: Any) -> Address:
-    return canonicalHost(address.host), address.port
-
-
-@implementer(IPushProducer)
-class StunStream(Protocol):
-    """
-    I answer STUN over TCP, or over TLS over TCP.
-    """
-
-    def __init__(self, answer: Answer, clock: IReactorTime) -> None:
-        self._answer = answer
-        self._clock = clock
-        self._splitter = FrameSplitter(MAX_FRAME)
-        self._silence: IDelayedCall | None = None
-
-    def connectionMade(self) -> None:
-        """
-        Wait for a message.
-        """
-        transport: Any = self.transport
-        self._silence = self._clock.callLater(STUN_SILENCE, transport.abortConnection)
-        # What is not read is not answered either.
-        transport.registerProducer(self, True)
-
-    def dataReceived(self, data: bytes) -> None:
-        """
-        Answer each message.
-        """
-        transport: Any = self.transport
-        if self._silence is not None:
-            self._silence.reset(STUN_SILENCE)
-        try:
-            frames = self._splitter.dataReceived(data)
-        except MalformedMessage:
-            transport.abortConnection()
-            return
-        local = _addressOf(transport.getHost())
-        remote = _addressOf(transport.getPeer())
-        for frame in frames:
-            for answer in self._answer(frame, local, remote):
-                transport.write(pad(answer))
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """
-        Nothing is waited for any more.
-        """
-        silence, self._silence = self._silence, None
-        if silence is not None and silence.active():
-            silence.cancel()
-
-    def pauseProducing(self) -> None:
-        """
-        The client does not read.
-        """
-        transport: Any = self.transport
-        transport.pauseProducing()
-
-    def resumeProducing(self) -> None:
-        """
-        It does again.
-        """
-        transport: Any = self.transport
-        transport.resumeProducing()
-
-    def stopProducing(self) -> None:
-        """
-        The connection is going away.
-        """
 
 
 class _Relay(Protocol):
@@ -162,8 +82,7 @@ class Guest(_Relay):
         transport: Any = self.transport
         factory = self._entrance.factory
         if transport.negotiatedProtocol != SIGNALING:
-            self._entrance.settled()
-            self.handOver(StunStream(factory.answer, factory.clock))
+            self.handOver(self._entrance.stream())
             return
         peer = peerOf(transport)
         if peer is None:
@@ -171,7 +90,7 @@ class Guest(_Relay):
             transport.abortConnection()
             return
         patience = self._entrance.settled()
-        host = _addressOf(transport.getPeer())[0]
+        host = addressOf(transport.getPeer())[0]
         self.handOver(factory.registrar.connected(peer, host, patience))
 
     def dataReceived(self, data: bytes) -> None:
@@ -191,7 +110,7 @@ class Entrance(_Relay):
 
     def __init__(self, factory: EntranceFactory, network: str) -> None:
         self.factory = factory
-        self._network = network
+        self.network = network
         self._waiting: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
@@ -199,26 +118,35 @@ class Entrance(_Relay):
         Wait, but not for long.
         """
         factory = self.factory
-        factory.unsettled[self._network] += 1
-        factory.unsettledTotal += 1
+        self.count(True)
         factory.connections.add(self)
         self._waiting = factory.clock.callLater(FIRST_BOX, self._tooLate)
 
     def settled(self) -> float:
         """
-        It is clear what the connection is for.
+        It is clear what the connection is for, and who is there.
 
         @return: the seconds that were left.
         """
+        self.count(False)
+        return self._stopWaiting()
+
+    def stream(self) -> StunStream:
+        """
+        @return: what is to have the connection if it is for STUN; it waits for
+            itself, and says when somebody has proven who they are.
+        """
+        return StunStream(self.factory.streams, self._stopWaiting(), self.count)
+
+    def count(self, unsettled: bool) -> None:
+        """
+        Be among those that may have to make room, or no longer.
+        """
+        self.factory.unsettled.count(self, self.network, unsettled)
+
+    def _stopWaiting(self) -> float:
         waiting, self._waiting = self._waiting, None
-        if waiting is None:
-            return 0.0
-        self.factory.unsettledTotal -= 1
-        unsettled = self.factory.unsettled
-        unsettled[self._network] -= 1
-        if not unsettled[self._network]:
-            del unsettled[self._network]
-        if not waiting.active():
+        if waiting is None or not waiting.active():
             return 0.0
         left = waiting.getTime() - self.factory.clock.seconds()
         waiting.cancel()
@@ -254,8 +182,7 @@ class Entrance(_Relay):
             self.handOver(tls.buildProtocol(transport.getPeer()))
             return True
         if first < 0x40:
-            self.settled()
-            self.handOver(StunStream(factory.answer, factory.clock))
+            self.handOver(self.stream())
             return True
         return False
 
@@ -265,12 +192,51 @@ class Entrance(_Relay):
         transport.abortConnection()
 
 
+class Unsettled:
+    """
+    I know the connections that have proven nothing, oldest first.
+    """
+
+    def __init__(self) -> None:
+        self._all: dict[Entrance, None] = {}
+        self._byNetwork: dict[str, dict[Entrance, None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def count(self, entrance: Entrance, network: str, unsettled: bool) -> None:
+        """
+        Take a connection in, or out.
+        """
+        if unsettled:
+            self._all[entrance] = None
+            self._byNetwork.setdefault(network, {})[entrance] = None
+        elif entrance in self._all:
+            del self._all[entrance]
+            near = self._byNetwork[network]
+            del near[entrance]
+            if not near:
+                del self._byNetwork[network]
+
+    def inTheWay(self, network: str) -> Entrance | None:
+        """
+        @return: which connection has to go before one more of that network is
+            let in.
+        """
+        near = self._byNetwork.get(network, {})
+        if len(near) >= MAX_UNSETTLED:
+            return next(iter(near))
+        if len(self._all) >= MAX_UNSETTLED_TOTAL:
+            return next(iter(self._all))
+        return None
+
+
 class EntranceFactory(Factory):
     """
     I let connections in, unless there are too many.
 
     @ivar counters: who was sent away, by reason.
-    @ivar unsettled: connections that have not said what they want, by network.
+    @ivar unsettled: connections that have proven nothing.
     @ivar connections: those that are open, whatever they are for.
     """
 
@@ -282,18 +248,17 @@ class EntranceFactory(Factory):
         clock: IReactorTime,
         credentials: ServerCredentials,
         registrar: Registrar,
-        answer: Answer,
+        streams: Streams,
     ) -> None:
         """
-        @param answer: answers STUN.
+        @param streams: takes connections for STUN and TURN.
         """
         self.clock = clock
         self.credentials = credentials
         self.registrar = registrar
-        self.answer = answer
+        self.streams = streams
         self.counters: Counter[str] = Counter()
-        self.unsettled: Counter[str] = Counter()
-        self.unsettledTotal = 0
+        self.unsettled = Unsettled()
         self.connections: set[Entrance] = set()
         self._limit = PrefixLimit(RATE, BURST, totalRate=1000.0)
 
@@ -304,16 +269,16 @@ class EntranceFactory(Factory):
         @return: L{None} to send a connection away.
         """
         assert isinstance(address, (IPv4Address, IPv6Address))
-        network = prefixOf(address.host)
         if not self._limit.allows(address.host, self.clock.seconds()):
             self.counters["too many connections"] += 1
             return None
-        if (
-            self.unsettled[network] >= MAX_UNSETTLED
-            or self.unsettledTotal >= MAX_UNSETTLED_TOTAL
-        ):
-            self.counters["too many that say nothing"] += 1
-            return None
+        network = prefixOf(address.host)
+        oldest = self.unsettled.inTheWay(network)
+        if oldest is not None:
+            self.counters["made room"] += 1
+            oldest.count(False)
+            transport: Any = oldest.transport
+            transport.abortConnection()
         return Entrance(self, network)
 
     def abortAll(self) -> None:

@@ -127,7 +127,7 @@ class Rendezvous(Service):
         )
         self.datagrams = Datagrams(self._clock, observer)
         self._entrance = EntranceFactory(
-            self._clock, credentials, self.registrar, self.datagrams.answerStream
+            self._clock, credentials, self.registrar, self.datagrams.streams
         )
         self._doors = Doors(network, self.datagrams, self._entrance)
         self._relayPorts: RelayPorts | None = None
@@ -144,6 +144,7 @@ class Rendezvous(Service):
             "signaling": self.registrar,
             "directory": self.directory,
             "udp": self.datagrams,
+            "stream": self.datagrams.streams,
             "binding": self.datagrams.binding,
             "relay": self.relay,
         }
@@ -182,8 +183,7 @@ class Rendezvous(Service):
         closing = [self._doors.closeStreams(), self.registrar.stop(CLOSING)]
 
         def closed(_: object) -> Deferred[Any]:
-            if self.datagrams.driver is not None:
-                self.datagrams.driver.stop()
+            self.datagrams.stopRelay()
             if self._relayPorts is not None:
                 self._relayPorts.closeAll()
             self.url = None

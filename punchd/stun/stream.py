@@ -12,20 +12,26 @@ from .message import COOKIE, HEADER
 
 #: The largest STUN message or ChannelData that the two length fields allow.
 MAXIMUM_FRAME: Final = 0xFFFF + HEADER
+#: So many bytes tell a STUN message from other protocols.
+_TELLING: Final = 8
 
 
 class FrameSplitter:
     """
     I cut a stream into frames: STUN messages, and ChannelData without the
     padding that a stream gives it.  I keep at most one unfinished frame.
+
+    @ivar maximum: the largest frame that is accepted, in bytes.
     """
 
     def __init__(self, maximum: int = MAXIMUM_FRAME) -> None:
         """
         @param maximum: the largest frame that is accepted, in bytes.
         """
-        self._maximum = maximum
+        self.maximum = maximum
+        # What is here of an unfinished frame, the size of which may be known.
         self._buffer = bytearray()
+        self._wanted = 0
 
     @property
     def pending(self) -> int:
@@ -42,33 +48,44 @@ class FrameSplitter:
             large; there is no way to go on after it.
         """
         buffer = self._buffer
-        buffer += data
+        if buffer:
+            buffer += data
+            if len(buffer) < self._wanted:
+                return []
+            data = bytes(buffer)
+            buffer.clear()
         frames = []
-        at = 0
-        while len(buffer) - at >= 4:
-            size, padded = self._measure(buffer, at)
-            if len(buffer) - at < padded:
+        at, end = 0, len(data)
+        padded = 0
+        while end - at >= 4:
+            size, padded = self._measure(data, at)
+            if end - at < padded:
+                if end - at < _TELLING:
+                    padded = _TELLING
                 break
-            frames.append(bytes(buffer[at : at + size]))
+            frames.append(data[at : at + size])
             at += padded
-        del buffer[:at]
+            padded = 0
+        if at < end:
+            buffer += data[at:]
+        self._wanted = padded
         return frames
 
-    def _measure(self, buffer: bytearray, at: int) -> tuple[int, int]:
+    def _measure(self, data: bytes, at: int) -> tuple[int, int]:
         """
         @return: the size of the frame at C{at}, without and with padding.
         """
-        length = buffer[at + 2] << 8 | buffer[at + 3]
-        if buffer[at] < 0x40:
+        length = data[at + 2] << 8 | data[at + 3]
+        first = data[at]
+        if first < 0x40:
             size = HEADER + length
-            seen = bytes(buffer[at + 4 : at + 8])
-            if length & 3 or not COOKIE.startswith(seen):
+            if length & 3 or not COOKIE.startswith(data[at + 4 : at + 8]):
                 raise MalformedMessage("the stream carries something else than STUN")
-        elif buffer[at] < 0x80:
+        elif first < 0x80:
             size = 4 + length
         else:
             raise MalformedMessage("the stream carries something else than STUN")
-        if size > self._maximum:
+        if size > self.maximum:
             raise MalformedMessage("a frame of the stream is too large")
         return size, size + (-size & 3)
 

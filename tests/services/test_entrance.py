@@ -7,88 +7,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from OpenSSL import SSL
 from twisted.internet.endpoints import TCP4ClientEndpoint
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory
 from twisted.protocols.amp import Box
-from twisted.protocols.tls import TLSMemoryBIOFactory
-from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from punchd.net.tls import SIGNALING, ClientCredentials
 from punchd.stun.attributes import CHANGE_IP, Attribute
 from punchd.stun.message import Method, parse, request
 from tests.services.meeting import IDENTITIES, Meeting
-
-RENDEZVOUS = ("203.0.113.10", 3478)
-
-
-class Stranger(Protocol):
-    """
-    A TCP connection that keeps what comes.
-    """
-
-    def __init__(self) -> None:
-        self.received = b""
-        self.lost: Failure | None = None
-
-    def dataReceived(self, data: bytes) -> None:
-        """
-        Keep it.
-        """
-        self.received += data
-
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
-        """
-        Keep that too.
-        """
-        self.lost = reason
-
-
-@implementer(IOpenSSLClientConnectionCreator)
-class Anonymous:
-    """
-    A TLS client without a certificate that trusts everybody.
-    """
-
-    def __init__(self, *protocols: bytes) -> None:
-        self.protocols = list(protocols)
-
-    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
-        """
-        @return: a connection.
-        """
-        context = SSL.Context(SSL.TLS_METHOD)
-        if self.protocols:
-            context.set_alpn_protos(self.protocols)
-        return SSL.Connection(context, None)
-
-
-def connect(meeting: Meeting, credentials: Any = None, port: int = 3478) -> Stranger:
-    """
-    @return: a connection to the rendezvous, over TLS with credentials.
-    """
-    name = f"stranger{len(meeting.network.hosts)}"
-    host = meeting.network.addHost(name, f"192.0.2.{len(meeting.network.hosts)}")
-    factory: Any = Factory.forProtocol(Stranger)
-    factory.noisy = False
-    if credentials is not None:
-        factory = TLSMemoryBIOFactory(credentials, True, factory, host.reactor)
-    endpoint = TCP4ClientEndpoint(host.reactor, "203.0.113.10", port)
-    made: Any = meeting.network.runUntil(endpoint.connect(factory))
-    found: Stranger = made if credentials is None else made.wrappedProtocol
-    meeting.network.advance(0.2)
-    return found
-
-
-def write(meeting: Meeting, stranger: Stranger, data: bytes) -> None:
-    """
-    Say something, and give it time.
-    """
-    assert stranger.transport is not None
-    stranger.transport.write(data)
-    meeting.network.advance(0.2)
+from tests.services.streamed import Anonymous, Stranger, connect, write
 
 
 def binding(*attributes: tuple[int, Any]) -> bytes:

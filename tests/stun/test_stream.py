@@ -67,6 +67,10 @@ def test_somethingElse(data: bytes) -> None:
     """
     with pytest.raises(MalformedMessage):
         FrameSplitter().dataReceived(data)
+    splitter = FrameSplitter()
+    with pytest.raises(MalformedMessage):
+        for byte in data:
+            splitter.dataReceived(bytes([byte]))
 
 
 def test_tooLarge() -> None:

@@ -1,0 +1,286 @@
+"""
+The TCP and TLS connections of clients of STUN and TURN.
+
+A connection is the whole of a 5-tuple: its allocation ends with it.  What is
+relayed to it waits for the client no longer than a bounded buffer lasts; then
+it is dropped, as it would be on the way by UDP.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Final
+from typing import Protocol as Shape
+
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from punchd.core import Address, Datagram
+from punchd.errors import MalformedMessage
+from punchd.stun.address import canonicalHost
+from punchd.stun.stream import MAXIMUM_FRAME, FrameSplitter, pad
+from punchd.turn.transport import overStream
+
+#: Seconds that a connection without an allocation may go without a whole frame,
+#: and how often one with an allocation is looked at.
+SILENCE: Final = 60.0
+#: The largest frame, in bytes, of who has no allocation.
+EARLY_FRAME: Final = 2048
+#: Bytes that the kernel may hold of what it has not sent yet.
+UNSENT: Final = 64 << 10
+
+_PADDING: Final = (b"", b"\0\0\0", b"\0\0", b"\0")
+
+
+class Server(Shape):
+    """
+    What is behind the connections.
+    """
+
+    def framesReceived(
+        self, frames: Sequence[bytes], local: Address, remote: Address
+    ) -> None:
+        """
+        Answer, by L{Streams.send}.
+
+        @raise MalformedMessage: the client does not speak STUN properly.
+        """
+
+    def holds(self, local: Address, remote: Address) -> bool:
+        """
+        @return: whether there is an allocation.
+        """
+
+    def disconnected(self, local: Address, remote: Address) -> None:
+        """
+        End the allocation, if there is one.
+        """
+
+
+class Streams:
+    """
+    I know all such connections, and am to them what a UDP port is to clients
+    over UDP.
+
+    @ivar counters: connections that were ended and frames that were dropped,
+        by reason.
+    """
+
+    def __init__(self, server: Server, clock: IReactorTime) -> None:
+        self.counters: Counter[str] = Counter()
+        self.server = server
+        self.clock = clock
+        self._streams: dict[tuple[Address, Address], StunStream] = {}
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def opened(self, stream: StunStream) -> None:
+        """
+        A connection is there.
+        """
+        self._streams[stream.local, stream.remote] = stream
+
+    def closed(self, stream: StunStream) -> None:
+        """
+        A connection is gone.
+        """
+        key = (stream.local, stream.remote)
+        if self._streams.get(key) is stream:
+            del self._streams[key]
+            self.server.disconnected(*key)
+
+    def send(self, datagram: Datagram) -> None:
+        """
+        Write to the connection that a datagram names.
+        """
+        self.sendMany((datagram,))
+
+    def sendMany(self, datagrams: Sequence[Datagram]) -> None:
+        """
+        Write to several connections, to each at once.
+        """
+        runs: dict[tuple[Address | None, Address], list[bytes]] = {}
+        for each in datagrams:
+            runs.setdefault((each.local, each.remote), []).append(each.data)
+        for key, frames in runs.items():
+            stream = self._streams.get(key)  # type: ignore[arg-type]
+            if stream is None:
+                self.counters["no connection"] += len(frames)
+            else:
+                stream.sendFrames(frames)
+
+
+@implementer(IPushProducer)
+class StunStream(Protocol):
+    """
+    I am one such connection, over TCP or over TLS over TCP.
+
+    @ivar local: the address that it came to, with the mark of its transport.
+    @ivar remote: where it comes from.
+    """
+
+    local: Address
+    remote: Address
+
+    def __init__(
+        self, streams: Streams, patience: float, count: Callable[[bool], None]
+    ) -> None:
+        """
+        @param patience: the seconds until the first frame has to be here.
+        @param count: told whether this is one of those connections that have
+            proven nothing.
+        """
+        self._streams = streams
+        self._patience = patience
+        self._count = count
+        self._splitter = FrameSplitter(EARLY_FRAME)
+        self._silence: IDelayedCall | None = None
+        self._holds = False
+        self._blocked = False
+        # What is to be written once all that was read has been dealt with.
+        self._gathered: list[bytes] | None = None
+
+    def connectionMade(self) -> None:
+        """
+        Wait for a frame.
+        """
+        transport: Any = self.transport
+        self.local = overStream(addressOf(transport.getHost()))
+        self.remote = addressOf(transport.getPeer())
+        transport.setTcpNoDelay(True)
+        _keepLittleUnsent(transport)
+        self._silence = self._streams.clock.callLater(self._patience, self._silent)
+        # What is not read is not answered either.
+        transport.registerProducer(self, True)
+        self._streams.opened(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Have each frame dealt with, and answer all in one.
+        """
+        streams = self._streams
+        gathered = self._gathered = []
+        try:
+            frames = self._splitter.dataReceived(data)
+            if frames:
+                streams.server.framesReceived(frames, self.local, self.remote)
+        except MalformedMessage:
+            self._gathered = None
+            self._end("malformed")
+            return
+        self._gathered = None
+        if gathered:
+            self._write(gathered)
+        if frames:
+            if not self._holds and self._silence is not None:
+                self._silence.reset(SILENCE)
+            self._look()
+
+    def sendFrames(self, frames: Sequence[bytes]) -> None:
+        """
+        Write frames, or drop them if the client does not read.
+        """
+        if self._gathered is not None:
+            self._gathered += frames
+        elif self._blocked:
+            self._streams.counters["dropped: not read"] += len(frames)
+        else:
+            self._write(frames)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        The allocation goes with the connection.
+        """
+        silence, self._silence = self._silence, None
+        if silence is not None and silence.active():
+            silence.cancel()
+        if self._splitter.pending:
+            self._streams.counters["truncated"] += 1
+        self._streams.closed(self)
+
+    # --- IPushProducer
+
+    def pauseProducing(self) -> None:
+        """
+        The client does not read.
+        """
+        self._blocked = True
+        transport: Any = self.transport
+        transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """
+        It does again.
+        """
+        self._blocked = False
+        transport: Any = self.transport
+        transport.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """
+        The connection is going away.
+        """
+
+    # --- inside
+
+    def _write(self, frames: Sequence[bytes]) -> None:
+        transport: Any = self.transport
+        if len(frames) == 1:
+            transport.write(pad(frames[0]))
+            return
+        pieces = []
+        for each in frames:
+            pieces.append(each)
+            if len(each) & 3:
+                pieces.append(_PADDING[len(each) & 3])
+        transport.write(b"".join(pieces))
+
+    def _look(self) -> None:
+        """
+        Is there an allocation?  Who has one has proven who it is.
+        """
+        holds = self._streams.server.holds(self.local, self.remote)
+        if holds != self._holds:
+            self._holds = holds
+            self._splitter.maximum = MAXIMUM_FRAME if holds else EARLY_FRAME
+            self._count(not holds)
+
+    def _silent(self) -> None:
+        self._silence = None
+        held = self._holds
+        self._look()
+        if held:
+            # An allocation has a time of its own; what was one leaves a while
+            # to say something else.
+            self._silence = self._streams.clock.callLater(SILENCE, self._silent)
+        else:
+            self._end("silent")
+
+    def _end(self, reason: str) -> None:
+        self._streams.counters[reason] += 1
+        transport: Any = self.transport
+        transport.abortConnection()
+
+
+def addressOf(address: Any) -> Address:
+    """
+    @return: one of Twisted's addresses, as we write it.
+    """
+    return canonicalHost(address.host), address.port
+
+
+def _keepLittleUnsent(transport: Any) -> None:
+    """
+    What waits in the kernel of a client that does not read is memory, and what
+    waits for one that reads slowly is late.
+    """
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    if option is not None:
+        with suppress(OSError, AttributeError):
+            transport.socket.setsockopt(socket.IPPROTO_TCP, option, UNSENT)
