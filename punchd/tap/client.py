@@ -25,11 +25,13 @@ from punchd.forward.rules import (
     parseForward,
     parsePublish,
 )
+from punchd.forward.serving import Serving
 from punchd.interfaces import ICandidateSource, ITraversalStrategy
 from punchd.net.clock import SleepDetector, makeMonotonic
 from punchd.net.kernel import KernelNetwork
 from punchd.services.client import PunchClient
 from punchd.services.control import ControlService
+from punchd.services.handover import Handover
 from punchd.services.state import StateFolder
 from punchd.signaling.url import RendezvousURL
 
@@ -196,12 +198,19 @@ class Client(MultiService):
         def nameOf(peerId: str) -> str:
             return folder.petnames.nameOf(peerId) or peerId
 
+        publisher = Publisher(reactor, publications, nameOf)
+        # Programs on this machine may offer services, too.
+        serving = Serving(
+            Allowances(options.allow, folder.resolve, anyone=options["allow-anyone"]),
+            publisher,
+            lambda service: service in publisher.publications,
+        )
         self.punch = PunchClient(
             network,
             folder.identity(),
             options.urls,
-            Allowances(options.allow, folder.resolve, anyone=options["allow-anyone"]),
-            Publisher(reactor, publications, nameOf),
+            serving,
+            serving,
             port=options["port"],
             mode=options["path"],
             patience=options["patience"],
@@ -217,7 +226,12 @@ class Client(MultiService):
         for rule in forwards:
             peerId = folder.resolve(rule.peer)
             Forwarder(reactor, rule, peerId, self.punch.open).setServiceParent(self)
-        ControlService(reactor, folder, self.punch).setServiceParent(self)
+        ownId = self.punch.context.identity.peerId
+        handover = Handover(reactor, network.entropy, ownId, self.punch, serving)
+        ControlService(reactor, folder, self.punch, handover).setServiceParent(self)
+        # For programs that run when this one does not.
+        urls = "".join(f"{url}\n" for url in options.urls)
+        folder.write("rendezvous", urls.encode())
 
     def privilegedStartService(self) -> None:
         """
