@@ -1,0 +1,91 @@
+"""
+A client inside a program that has none to talk to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, succeed
+from twisted.python.failure import Failure
+
+from punchd._plugins import pluginsByName
+from punchd.forward.serving import Serving, TakeStream
+from punchd.interfaces import ICandidateSource, ITraversalStrategy
+from punchd.net.clock import SleepDetector, makeMonotonic
+from punchd.net.kernel import KernelNetwork
+from punchd.session.stream import Stream
+from punchd.signaling.url import RendezvousURL
+
+from .client import PunchClient
+from .control import ControlService
+from .handover import Handover
+from .portal import Serving as Offer
+from .state import StateFolder
+
+
+class OwnClient(MultiService):
+    """
+    I am a client without publications and forwards of its own.  Other programs
+    may use me through the control socket, for as long as this one runs.
+
+    @ivar punch: the client.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        folder: StateFolder,
+        urls: Sequence[RendezvousURL],
+        onGaveUp: Callable[[Failure], object],
+    ) -> None:
+        """
+        @param folder: whose lock is held.
+        """
+        super().__init__()
+        network = KernelNetwork(makeMonotonic(reactor))
+        self._serving = Serving()
+        self.punch = PunchClient(
+            network,
+            folder.identity(),
+            urls,
+            self._serving,
+            self._serving,
+            sources=tuple(pluginsByName(ICandidateSource).values()),
+            strategies=tuple(pluginsByName(ITraversalStrategy).values()),
+            nameOf=lambda peerId: folder.petnames.nameOf(peerId) or peerId,
+            makeSleepDetector=SleepDetector,
+            onGaveUp=onGaveUp,
+        )
+        self.punch.setServiceParent(self)
+        handover = Handover(
+            network.reactor,
+            network.entropy,
+            self.punch.context.identity.peerId,
+            self.punch,
+            self._serving,
+        )
+        control = ControlService(network.reactor, folder, self.punch, handover)
+        control.setServiceParent(self)
+
+    def open(self, peerId: str, service: str) -> Deferred[Stream]:
+        """
+        Open a stream to a service of a peer.
+        """
+        return self.punch.open(peerId, service)
+
+    def serve(
+        self,
+        service: str,
+        allow: Sequence[str],
+        take: TakeStream,
+        onLost: Callable[[], object],
+    ) -> Deferred[Offer]:
+        """
+        Offer a service.
+
+        @raise punchd.errors.InvalidOption: the name is no name, or taken.
+        """
+        return succeed(self._serving.serve(service, allow, take))

@@ -1,0 +1,455 @@
+"""
+The way from a program to its peers: the client that runs on a state folder, or
+one of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, cast
+from weakref import WeakKeyDictionary
+
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import connectionDone
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.protocols.basic import LineReceiver
+from twisted.python.failure import Failure
+
+from punchd.errors import ClientNotRunning, ControlError, PunchError, StateError
+from punchd.session.stream import Stream
+from punchd.session.tube import Tube
+from punchd.signaling.url import RendezvousURL
+
+from .asking import connect, parseAnswer, runs
+from .state import StateFolder
+
+#: How long two programs that start at once may take to agree which of them is the
+#: client, in seconds, and how often they look.
+AGREEING = 10.0
+LOOK = 0.05
+
+#: Pauses between attempts to offer a service again, in seconds.
+AGAIN = (0.1, 0.5, 1.0, 2.0, 5.0)
+
+#: Takes a stream that a peer opened: its id, the service, the stream.
+TakeStream = Callable[[str, str, Stream], None]
+
+
+class Serving(Protocol):
+    """
+    An offer that can be withdrawn.
+    """
+
+    def stop(self) -> None:
+        """
+        Offer the service no more.
+        """
+
+
+class Door(Protocol):
+    """
+    A client, as programs see it.
+    """
+
+    def open(self, peerId: str, service: str) -> Deferred[Stream]:
+        """
+        Open a stream; data may be written to it at once.
+        """
+
+    def serve(
+        self,
+        service: str,
+        allow: Sequence[str],
+        take: TakeStream,
+        onLost: Callable[[], object],
+    ) -> Deferred[Serving]:
+        """
+        Offer a service.
+
+        @param onLost: called if the client goes away.
+        """
+
+
+#: Makes a client of this process's own, and how to stop it.
+MakeOwn = Callable[
+    [Any, StateFolder, Sequence[RendezvousURL], Callable[[Failure], object]],
+    "tuple[Door, Callable[[], Deferred[None]]]",
+]
+
+
+def makeOwn(
+    reactor: Any,
+    folder: StateFolder,
+    urls: Sequence[RendezvousURL],
+    onGaveUp: Callable[[Failure], object],
+) -> tuple[Door, Callable[[], Deferred[None]]]:
+    """
+    @see: L{punchd.services.own.OwnClient}, which is not loaded for a program that
+        has a client to talk to.
+    """
+    from .own import OwnClient
+
+    own = OwnClient(reactor, folder, urls, onGaveUp)
+    own.startService()
+    return own, own.stopService
+
+
+class Portal:
+    """
+    I lead the programs of one state folder in this process to peers.
+
+    @ivar folder: the state folder.
+    @ivar urls: where a client of our own would register.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        folder: StateFolder,
+        urls: Sequence[RendezvousURL] = (),
+        makeOwn: MakeOwn = makeOwn,
+    ) -> None:
+        self.folder = folder
+        self.urls = list(urls)
+        self._reactor = reactor
+        self._makeOwn = makeOwn
+        self._own: Door | None = None
+        self._stopOwn: Callable[[], Deferred[None]] | None = None
+        self._trigger: Any = None
+
+    def check(self) -> None:
+        """
+        @raise ClientNotRunning: there is neither a client nor a rendezvous.
+        """
+        if self._own is None and not self._known() and not runs(self.folder):
+            raise ClientNotRunning(
+                f"No client is running on {self.folder.path}, and it never was told"
+                " a rendezvous; start one with `twistd -n punch-client`, or name the"
+                " rendezvous."
+            )
+
+    async def door(self) -> Door:
+        """
+        @return: the client to use now.
+
+        @raise ClientNotRunning: there is none, and no rendezvous for our own.
+        @raise StateError: another process has the folder and does not answer.
+        """
+        until = self._reactor.seconds() + AGREEING
+        while self._own is None:
+            if runs(self.folder):
+                return Running(self._reactor, self.folder)
+            self.check()
+            try:
+                self.folder.lock()
+            except StateError:
+                # Somebody else is about to be the client, or about to end.
+                if self._reactor.seconds() > until:
+                    raise
+                await deferLater(self._reactor, LOOK)
+                continue
+            self._start()
+        return self._own
+
+    async def open(self, peerId: str, service: str) -> Stream:
+        """
+        Open a stream to a service of a peer; data may be written to it at once.
+        """
+        return await (await self.door()).open(peerId, service)
+
+    def serve(self, service: str, allow: Sequence[str], take: TakeStream) -> Offering:
+        """
+        Offer a service until that is stopped, whichever client there is.
+
+        @param allow: the ids of peers that may use it.
+        """
+        return Offering(self._reactor, self, service, allow, take)
+
+    async def stop(self) -> None:
+        """
+        Stop the client, if it is ours.
+        """
+        stop, self._stopOwn, self._own = self._stopOwn, None, None
+        trigger, self._trigger = self._trigger, None
+        if trigger is not None:
+            self._reactor.removeSystemEventTrigger(trigger)
+        if stop is not None:
+            await stop()
+            self.folder.close()
+
+    # --- inside
+
+    def _known(self) -> list[RendezvousURL]:
+        if not self.urls:
+            known = self.folder.read("rendezvous") or b""
+            self.urls = [RendezvousURL.parse(line) for line in known.decode().split()]
+        return self.urls
+
+    def _start(self) -> None:
+        try:
+            self._own, self._stopOwn = self._makeOwn(
+                self._reactor, self.folder, self._known(), self._gaveUp
+            )
+        except BaseException:
+            self.folder.close()
+            raise
+        self._trigger = self._reactor.addSystemEventTrigger(
+            "before", "shutdown", self._shutdown
+        )
+
+    def _shutdown(self) -> Deferred[None]:
+        self._trigger = None
+        return Deferred.fromCoroutine(self.stop())
+
+    def _gaveUp(self, failure: Failure) -> None:
+        self.log.error("{error}", error=str(failure.value))
+        Deferred.fromCoroutine(self.stop())
+
+
+class Offering:
+    """
+    I offer a service through a portal, anew when its client has gone.
+
+    @ivar ready: fires once the service is offered for the first time, or fails
+        with why it cannot be.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        portal: Portal,
+        service: str,
+        allow: Sequence[str],
+        take: TakeStream,
+    ) -> None:
+        self.ready: Deferred[None] = Deferred(lambda _: self.stop())
+        self._reactor = reactor
+        self._portal = portal
+        self._service = service
+        self._allow = allow
+        self._take = take
+        self._serving: Serving | None = None
+        self._stopped = False
+        self._failures = 0
+        self._waiting: Any = None
+        self._begin()
+
+    def stop(self) -> None:
+        """
+        Offer it no more.
+        """
+        self._stopped = True
+        if self._waiting is not None and self._waiting.active():
+            self._waiting.cancel()
+        if self._serving is not None:
+            self._serving.stop()
+
+    def _begin(self) -> None:
+        self._waiting = None
+        Deferred.fromCoroutine(self._offer()).addErrback(self._failed)
+
+    async def _offer(self) -> None:
+        door = await self._portal.door()
+        serving = await door.serve(self._service, self._allow, self._take, self._lost)
+        if self._stopped:
+            serving.stop()
+            return
+        self._serving = serving
+        self._failures = 0
+        if not self.ready.called:
+            self.ready.callback(None)
+
+    def _failed(self, failure: Failure) -> None:
+        if not self.ready.called:
+            self.ready.errback(failure)
+        elif not self._stopped:
+            self.log.warn(
+                "{service} cannot be offered: {error}",
+                service=self._service,
+                error=failure.getErrorMessage(),
+            )
+            self._lost()
+
+    def _lost(self) -> None:
+        self._serving = None
+        if not self._stopped and self._waiting is None:
+            pause = AGAIN[min(self._failures, len(AGAIN) - 1)]
+            self._failures += 1
+            self._waiting = self._reactor.callLater(pause, self._begin)
+
+
+# --- the client that runs on the folder --------------------------------------
+
+
+class Running:
+    """
+    The client that runs on a state folder, at the other end of its control socket.
+    """
+
+    def __init__(self, reactor: Any, folder: StateFolder) -> None:
+        self._reactor = reactor
+        self._folder = folder
+
+    def open(self, peerId: str, service: str) -> Deferred[Stream]:
+        """
+        Open a stream to a service of a peer.
+        """
+        tube = Tube(self._reactor, "", peerId, service)
+        request = {"command": "open", "peer": peerId}
+        return Deferred.fromCoroutine(self._join(tube, request))
+
+    def serve(
+        self,
+        service: str,
+        allow: Sequence[str],
+        take: TakeStream,
+        onLost: Callable[[], object],
+    ) -> Deferred[Serving]:
+        """
+        Offer a service.
+        """
+        return Deferred.fromCoroutine(self._serve(service, allow, take, onLost))
+
+    async def _serve(
+        self,
+        service: str,
+        allow: Sequence[str],
+        take: TakeStream,
+        onLost: Callable[[], object],
+    ) -> Serving:
+        def incoming(token: str, peer: str) -> None:
+            tube = Tube(
+                self._reactor, "", peer, None, lambda name, s: take(peer, name, s)
+            )
+            request = {"command": "take", "token": token}
+            # Who opened it has gone if it cannot be fetched any more.
+            Deferred.fromCoroutine(self._join(tube, request)).addErrback(_ignore)
+
+        line = _Line(
+            {"command": "serve", "service": service, "allow": list(allow)},
+            incoming,
+            onLost,
+        )
+        await connect(self._reactor, self._folder, line)
+        return await line.whenServing()
+
+    async def _join(self, tube: Tube, request: dict[str, Any]) -> Stream:
+        await connect(self._reactor, self._folder, _Joining(tube, request))
+        return tube.stream
+
+
+def _ignore(failure: Failure) -> None:
+    failure.trap(PunchError)
+
+
+class _Joining(LineReceiver):
+    """
+    I make a connection to the control socket a stream.  What is written to it
+    leaves at once, behind the request.
+    """
+
+    delimiter = b"\n"
+
+    def __init__(self, tube: Tube, request: dict[str, Any]) -> None:
+        self._tube = tube
+        self._request = json.dumps(request).encode()
+
+    def connectionMade(self) -> None:
+        self.sendLine(self._request)
+        self._tube.makeConnection(cast(Any, self.transport))
+
+    def lineReceived(self, line: bytes) -> None:
+        try:
+            self._tube.ownId = str(parseAnswer(line)["peerId"])
+        except (PunchError, KeyError, TypeError) as e:
+            self._tube.stream.fail(e if isinstance(e, PunchError) else ControlError())
+            return
+        self.setRawMode()
+
+    def rawDataReceived(self, data: bytes) -> None:
+        self._tube.dataReceived(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._tube.connectionLost(reason)
+
+
+class _Line(LineReceiver):
+    """
+    I am the connection on which a service is offered.
+    """
+
+    delimiter = b"\n"
+
+    def __init__(
+        self,
+        request: dict[str, Any],
+        incoming: Callable[[str, str], None],
+        onLost: Callable[[], object],
+    ) -> None:
+        self._request = json.dumps(request).encode()
+        self._incoming = incoming
+        self._onLost = onLost
+        self._serving: Deferred[Serving] | None = Deferred()
+        self._answer = self._serving
+
+    def whenServing(self) -> Deferred[Serving]:
+        assert self._answer is not None
+        return self._answer
+
+    def stop(self) -> None:
+        self._onLost = lambda: None
+        cast(Any, self.transport).loseConnection()
+
+    def connectionMade(self) -> None:
+        self.sendLine(self._request)
+
+    def lineReceived(self, line: bytes) -> None:
+        serving, self._serving = self._serving, None
+        try:
+            if serving is not None:
+                parseAnswer(line)
+                serving.callback(self)
+            else:
+                news = json.loads(line)
+                self._incoming(str(news["incoming"]), str(news["peer"]))
+        except PunchError:
+            if serving is not None:
+                serving.errback()
+            self.stop()
+        except (ValueError, KeyError, TypeError):
+            cast(Any, self.transport).abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        serving, self._serving = self._serving, None
+        if serving is not None:
+            serving.errback(ControlError("The client ended before it gave an answer."))
+        else:
+            self._onLost()
+
+
+# --- one for all endpoints of a process --------------------------------------
+
+_portals: WeakKeyDictionary[Any, dict[str, Portal]] = WeakKeyDictionary()
+
+
+def portalFor(
+    reactor: Any, state: str | None, urls: Sequence[RendezvousURL] = ()
+) -> Portal:
+    """
+    @param state: the state folder, L{None} for the platform's.
+
+    @return: the one portal that this process has for it.
+    """
+    folder = StateFolder(state)
+    portals = _portals.setdefault(reactor, {})
+    portal = portals.get(folder.path)
+    if portal is None:
+        portal = portals[folder.path] = Portal(reactor, folder)
+    portal.urls += [url for url in urls if url not in portal.urls]
+    return portal
