@@ -25,6 +25,7 @@ COMMANDS = (
     ("status", "status", "StatusOptions", "Show the NAT, the sessions, their paths."),
     ("why", "why", "WhyOptions", "Say why the path to a peer is what it is."),
     ("doctor", "doctor", "DoctorOptions", "Examine the NAT and the rendezvous."),
+    ("connect", "connect", "ConnectOptions", "Join stdin and stdout to a service."),
     ("ping", "ping", "PingOptions", "Measure the round trip to a peer."),
     ("demo", "demo", "DemoOptions", "Punch a hole between two NATs, here and now."),
 )

@@ -5,7 +5,7 @@ A client inside a program that has none to talk to.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, succeed
@@ -69,6 +69,12 @@ class OwnClient(MultiService):
         )
         control = ControlService(network.reactor, folder, self.punch, handover)
         control.setServiceParent(self)
+
+    def status(self) -> Deferred[dict[str, Any]]:
+        """
+        @return: how things are.
+        """
+        return succeed(cast("dict[str, Any]", self.punch.status()))
 
     def open(self, peerId: str, service: str) -> Deferred[Stream]:
         """

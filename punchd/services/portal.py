@@ -22,7 +22,7 @@ from punchd.session.stream import Stream
 from punchd.session.tube import Tube
 from punchd.signaling.url import RendezvousURL
 
-from .asking import connect, parseAnswer, runs
+from .asking import ask, connect, parseAnswer, runs
 from .state import StateFolder
 
 #: How long two programs that start at once may take to agree which of them is the
@@ -52,6 +52,11 @@ class Door(Protocol):
     """
     A client, as programs see it.
     """
+
+    def status(self) -> Deferred[dict[str, Any]]:
+        """
+        @return: fires with C{punchd status --json}.
+        """
 
     def open(self, peerId: str, service: str) -> Deferred[Stream]:
         """
@@ -295,6 +300,12 @@ class Running:
     def __init__(self, reactor: Any, folder: StateFolder) -> None:
         self._reactor = reactor
         self._folder = folder
+
+    def status(self) -> Deferred[dict[str, Any]]:
+        """
+        @return: how things are.
+        """
+        return Deferred.fromCoroutine(ask(self._reactor, self._folder, "status"))
 
     def open(self, peerId: str, service: str) -> Deferred[Stream]:
         """
