@@ -43,7 +43,7 @@ _ASSUMED_RTT: Final = 0.2
 #: Round trips after a message at which QUIC is to send again what it sent last,
 #: if the peer is silent: its own back-off reaches seconds when packets are lost,
 #: and predictions grow old in one.
-_HURRY: Final = (3.5, 5.5, 8.0, 12.0)
+_HURRY: Final = (0.15, 0.5, 1.3, 3.5, 5.5, 8.0, 12.0)
 
 
 @implementer(IDatagramReceiver)
