@@ -38,6 +38,9 @@ VOLLEYS: Final = (0.0, 0.5, 1.0, 1.75)
 #: Sockets that ask where they are seen, at the same time.
 _SAMPLES: Final = 2
 _MOST_STEP: Final = 64
+#: How long the first answer waits for the second, in units of the peers' round
+#: trip: it may be lost, and ports are taken all the time.
+_GRACE: Final = 0.2
 #: How long a round may take to its end, in the same unit.
 _ROUND: Final = 3.0
 #: Seconds that the peer's half of a round may take.
@@ -60,7 +63,7 @@ class PredictionAttempt:
         self._volley = 0
         self._fired: float | None = None
         self._waiting: float | None = None
-        self._until = float("inf")
+        self._until = self._enough = float("inf")
         self._hosts = frozenset(field.hosts)
 
     # --- a round
@@ -80,6 +83,7 @@ class PredictionAttempt:
         self._aim = self._fired = None
         self._told = False
         self._volley = 0
+        self._enough = float("inf")
         self._until = now + _PATIENCE + 3 * self._field.rtt
         self._prepare(now)
 
@@ -122,21 +126,24 @@ class PredictionAttempt:
             self._tell(mapped, now)
             return
         self._samples[base] = mapped
-        found = [self._samples.get(each) for each in self._bases[:_SAMPLES]]
-        if None not in found:
-            self._tell(self._predicted([each for each in found if each]), now)
+        if len(self._samples) == _SAMPLES:
+            self._tell(self._predicted(), now)
+        else:
+            self._enough = now + _GRACE * self._field.rtt
 
-    def _predicted(self, samples: list[Address]) -> Address:
+    def _predicted(self) -> Address:
         """
-        @param samples: where sockets were seen that sent at the same time, in
-            this order.
-
         @return: where the peer is to aim.
         """
         ours = self._field.ours
-        host, port = samples[-1]
-        step = port - samples[0][1]
-        if samples[0][0] == host and 0 < abs(step) <= _MOST_STEP and step % ours.step:
+        seen = [self._samples.get(each) for each in self._bases[:_SAMPLES]]
+        found = [each for each in seen if each is not None]
+        host, port = found[-1]
+        if seen[-1] is None:
+            # The last that asked has the port after this one.
+            port = ours.after(port, 1)
+        step = port - found[0][1]
+        if found[0][0] == host and 0 < abs(step) <= _MOST_STEP and step % ours.step:
             # Nobody came between these two, unlike those of the model.
             ours = replace(ours, step=step)
         count = len(self._bases)
@@ -147,6 +154,7 @@ class PredictionAttempt:
 
     def _tell(self, mapped: Address, now: float) -> None:
         self._told = True
+        self._enough = float("inf")
         self._field.tell({"round": self._round, "at": list(mapped)})
         self._fire(now)
 
@@ -182,6 +190,8 @@ class PredictionAttempt:
         field = self._field
         if self._waiting is not None and now >= self._waiting:
             self._prepare(now)
+        if now >= self._enough:
+            self._tell(self._predicted(), now)
         while self._fired is not None and now >= self._volleyAt():
             ttl = field.openerTtl if self._volley == 0 else None
             self._volley += 1
@@ -205,7 +215,7 @@ class PredictionAttempt:
         """
         @return: when the next volley, round or end is due.
         """
-        due = self._volleyAt()
+        due = min(self._volleyAt(), self._enough)
         if self._waiting is not None:
             due = min(due, self._waiting)
         if self._field.leader:
