@@ -169,9 +169,9 @@ class Carrier:
             paths.call(self.paths.checkReceived, event.pair)
         elif isinstance(event, PairSucceeded):
             self.addRemote(event.pair.remote.address)
-            self.listener.checkSeen("answered", event.pair)
             self._catchUp(event.pair)
             paths.call(self.paths.pairSucceeded, event.pair)
+            self.listener.checkSeen("answered", event.pair)
         elif isinstance(event, PairDoubtful):
             # Whether it is lost is wanted sooner than consent would end.
             if self.agent is not None:
@@ -203,14 +203,14 @@ class Carrier:
         what was sent, and what overtakes that makes QUIC believe it lost: that is
         the end of its slow start.  So it goes ahead on this pair, too.
         """
-        flight = self.quicCore.flight
+        flight = self.quicCore.sent.flight()
         if self.paths.current is None and self.paths.allows(pair) and flight:
             self.socket.send(Burst(flight, pair.local.base, pair.remote.address))
 
     def _pathHappened(self, event: object) -> None:
         agent = self.agent
         if isinstance(event, Prove):
-            full = self.quicCore.lastFullSize
+            full = self.quicCore.sent.lastFullSize
             pair = event.pair
             if full is not None:
                 self.socket.send([Datagram(full, pair.local.base, pair.remote.address)])
@@ -300,8 +300,8 @@ class Carrier:
         Session datagrams came through the rendezvous.
         """
         self._lastWay = None
-        for data in datagrams:
-            self.quic.datagramReceived(data, _ZERO, _ZERO)
+        # At once: what each would have sent for itself counts against QUIC's pace.
+        self.quic.call(self.quicCore.datagramsReceived, datagrams)
 
     # --- IRunReceiver
 
@@ -369,10 +369,6 @@ class Carrier:
             self._ice.stop()
         self._paths.stop()
         self.quic.stop()
-
-
-#: The place of the rendezvous in QUIC's eyes, like every other.
-_ZERO: Address = ("0.0.0.0", 0)
 
 
 def _nothing(datagrams: Sequence[Datagram]) -> None:

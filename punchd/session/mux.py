@@ -79,6 +79,8 @@ class Streams:
     @ivar onLost: called with what ended the session, once.
     @ivar onCount: called with L{count} when it has changed.
     @ivar roundTrip: the smallest round-trip time lately.
+    @ivar allowance: how many bytes of all streams may be sent as long as there is
+        no path, if that is limited.
     """
 
     log = Logger()
@@ -92,7 +94,9 @@ class Streams:
         identity: Identity,
         peerId: str,
         incarnation: str = "",
+        allowance: int | None = None,
     ) -> None:
+        self.allowance = allowance
         self.onIncoming: Callable[[str, Stream], object] = _refuse
         self.onAdmitted: Callable[[], object] = _ignore
         self.onHello: Callable[[str], object] = _ignore
@@ -207,6 +211,12 @@ class Streams:
             self._core.sendDatagram(data)
             self._kick()
 
+    def pathFound(self, now: float) -> None:
+        """
+        There is a path that carries as much as one likes.
+        """
+        self.allowance = None
+
     def pathChanged(self, now: float) -> None:
         """
         The session goes another way, or can be reached again on its way.
@@ -270,8 +280,10 @@ class Streams:
                 self._channel.send(credit)
             moved = self._channel.flush()
             self._table.openWaiting()
-            early = self._core.isClient and self._channel.greeted is None
-            if self._table.turns.fill(EARLY if early else None):
+            limit = self.allowance
+            if limit is None and self._core.isClient and self._channel.greeted is None:
+                limit = EARLY
+            if self._table.turns.fill(limit):
                 moved = True
                 self.roundTrip.measure()
         finally:

@@ -8,7 +8,7 @@ about the library's limits live here.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -16,9 +16,17 @@ from punchd.core import Address, Burst, Datagram
 from punchd.errors import DatagramTooLarge
 from punchd.identity import Identity
 
-from .backend import DATAGRAM_SIZE, Backend, Connection, Qh3
-from .events import Event, HandshakeCompleted, Terminated, translate
+from .backend import Backend, Connection, Qh3
+from .events import (
+    Event,
+    HandshakeCompleted,
+    PingAcknowledged,
+    Terminated,
+    translate,
+)
+from .nudge import FIRST, Nudge
 from .packet import destination, isInitial
+from .sent import Sent
 from .source import Nothing, Source
 
 #: The only address QUIC ever sees, on either side.
@@ -28,23 +36,12 @@ VIRTUAL: Address = ("192.0.2.1", 443)
 #: datagram beside the header and stall the connection for good.
 MAX_DATAGRAM = 1170
 
-#: How many of the datagrams sent last are kept to be sent again.
-RECENT = 8
-
-#: How many are kept to be sent on the first path: what a young connection has
-#: under way.
-FLIGHT = 32
-
 #: Handshakes that run side by side until one completes, on a listener: who can
 #: only forge a source address cannot keep the dialler out.
 _HALF_OPEN = 4
 
-#: A dialler whose handshake stands still sends its last datagrams again after so
-#: many seconds, then twice as many and so on.  It must (RFC 9002, 6.2.2.1), for
-#: the listener may have used up what it is allowed to send to an address that
-#: has not answered; qh3 does not once its own Initial packets are acknowledged.
-_NUDGE = 0.3
-_LONGEST_NUDGE = 2.0
+#: The ping that goes with the end of the handshake; others begin at 1.
+_ARRIVED = 0
 
 #: Datagrams a drain gives at most; the rest follows at once.
 _BATCH = 512
@@ -56,15 +53,13 @@ class QuicCore:
 
     @ivar now: the latest time that was told, in monotonic seconds.
     @ivar source: who is asked for stream data when there is room for it.
-    @ivar lastFullSize: a recent datagram of L{DATAGRAM_SIZE} bytes, to prove
-        that a path carries such; the peer drops it as a duplicate.
+    @ivar sent: the datagrams sent last.
     @ivar counters: what was dropped, by reason.
     """
 
     def __init__(self, identity: Identity | None, backend: Backend) -> None:
         self.now = 0.0
         self.source: Source = Nothing()
-        self.lastFullSize: bytes | None = None
         self.counters: Counter[str] = Counter()
         self._identity = identity
         self._backend = backend
@@ -72,12 +67,12 @@ class QuicCore:
         self._halfOpen: dict[bytes, Connection] = {}
         self._events: list[Event] = []
         self._resend: list[bytes] = []
-        self._recent: deque[bytes] = deque(maxlen=FLIGHT)
+        self.sent = Sent()
         self._pings = 0
         self._dirty = False
-        self._nudge: float | None = None
-        self._patience = _NUDGE
-        self._sent = 0.0
+        self._work = False
+        self._closing = False
+        self._nudge = Nudge()
 
     @classmethod
     def client(cls, backend: Backend | None = None) -> QuicCore:
@@ -115,6 +110,7 @@ class QuicCore:
         Several datagrams came at once; cheaper than one by one.
         """
         self.note(now)
+        self._work = True
         connection = self._connection
         if connection is not None:
             self._guarded(
@@ -136,11 +132,10 @@ class QuicCore:
         for connection in self._all():
             timer = connection.get_timer()
             if timer is not None and timer <= self.now:
+                self._work = True
                 self._guarded(connection.handle_timer, self.now)
-        if self._nudge is not None and self.now >= self._nudge:
-            self._resend = list(self._recent)[-RECENT:]
-            self._patience = min(2 * self._patience, _LONGEST_NUDGE)
-            self._nudge = self.now + self._patience
+        if self._nudge.reached(self.now):
+            self._resend = self.sent.latest()
         self.source.due(self.now)
 
     def _handshake(self, data: bytes, identity: Identity) -> None:
@@ -163,10 +158,10 @@ class QuicCore:
                 return
             connection = self._backend.server(identity, cid)
             self._halfOpen[cid] = connection
-        elif self.now - self._sent >= _NUDGE:
+        elif self.now - self.sent.at >= FIRST:
             # The dialler misses something (RFC 9002, 6.2.3).
-            self._resend = list(self._recent)[-RECENT:]
-            self._sent = self.now
+            self._resend = self.sent.latest()
+            self.sent.at = self.now
         self._guarded(connection.receive_datagram, data, VIRTUAL, self.now)
         events = list(iter(connection.next_event, None))
         names = {type(event).__name__ for event in events}
@@ -197,7 +192,8 @@ class QuicCore:
         connection = self._backend.client()
         connection.connect(VIRTUAL, self.now)
         self._connection = connection
-        self._nudge = self.now + self._patience
+        self._work = True
+        self._nudge.start(self.now)
 
     def openStream(self) -> int:
         """
@@ -273,16 +269,9 @@ class QuicCore:
         has come back, instead of waiting for the back-off.
         """
         self.note(now)
-        self._resend = list(self._recent)[-RECENT:]
+        self._resend = self.sent.latest()
         if self._connection is not None:
             self.ping()
-
-    @property
-    def flight(self) -> list[bytes]:
-        """
-        The datagrams sent last, up to L{FLIGHT}.
-        """
-        return list(self._recent)
 
     def close(self, code: int, reason: str, now: float) -> None:
         """
@@ -292,6 +281,7 @@ class QuicCore:
         self._resend += self._collect()
         for connection in self._all():
             self._guarded(connection.close, code, None, reason)
+        self._work = self._closing = True
 
     def sendBufferSize(self, id: int | None = None) -> int:
         """
@@ -305,8 +295,11 @@ class QuicCore:
 
     def takeDatagrams(self) -> Sequence[Datagram]:
         """
-        @return: what to send now, over whichever path.
+        @return: what to send now, over whichever path; nothing while there are
+            events, for what they lead to fits into the same datagrams.
         """
+        if self._news() and not self._closing:
+            return []
         out = self._resend
         self._resend = []
         self._dirty = False
@@ -324,9 +317,7 @@ class QuicCore:
         """
         @return: what happened, the data of each stream joined.
         """
-        if self._connection is not None:
-            self._record(iter(self._connection.next_event, None))
-        events, self._events = self._events, []
+        events, self._events = self._news(), []
         return events
 
     def deadline(self) -> float | None:
@@ -336,7 +327,7 @@ class QuicCore:
         if self._dirty or self._resend:
             return self.now
         times = [connection.get_timer() for connection in self._all()]
-        times += (self.source.deadline(), self._nudge)
+        times += (self.source.deadline(), self._nudge.deadline)
         return min((time for time in times if time is not None), default=None)
 
     # --- inside -------------------------------------------------------------
@@ -348,7 +339,7 @@ class QuicCore:
 
     def _live(self) -> Connection:
         assert self._connection is not None, "no connection yet"
-        self._dirty = True
+        self._dirty = self._work = True
         return self._connection
 
     def _open(self, unidirectional: bool) -> int:
@@ -370,31 +361,37 @@ class QuicCore:
 
     def _collect(self) -> list[bytes]:
         out: list[bytes] = []
+        if not self._work:
+            # To ask in vain costs qh3's pacer what a datagram would.
+            return out
+        self._work = False
         for connection in self._all():
             try:
                 out += [data for data, _ in connection.datagrams_to_send(self.now)]
             except Exception as e:
                 self.counters[type(e).__name__] += 1
         if out:
-            self._sent = self.now
-        self._recent.extend(out[-FLIGHT:])
-        for data in reversed(out):
-            if len(data) == DATAGRAM_SIZE:
-                self.lastFullSize = data
-                break
+            self.sent.add(out, self.now)
         return out
 
+    def _news(self) -> list[Event]:
+        if self._connection is not None:
+            self._record(iter(self._connection.next_event, None))
+        return self._events
+
     def _record(self, events: Iterable[Any]) -> None:
-        news = translate(events, self._peerKey)
-        if self._nudge is not None and any(map(_endsHandshake, news)):
-            self._nudge = None
-        self._events += news
+        for event in translate(events, self._peerKey):
+            if event == PingAcknowledged(_ARRIVED):
+                self._nudge.stop()
+                continue
+            if isinstance(event, Terminated):
+                self._nudge.stop()
+            elif isinstance(event, HandshakeCompleted):
+                self._guarded(self._live().send_ping, _ARRIVED)
+                self._nudge.start(self.now)
+            self._events.append(event)
 
     def _peerKey(self) -> bytes | None:
         if self._connection is None or self._identity is not None:
             return None
         return self._backend.peerKey(self._connection)
-
-
-def _endsHandshake(event: Event) -> bool:
-    return isinstance(event, (HandshakeCompleted, Terminated))

@@ -363,6 +363,8 @@ class Session:
         The peer reaches us on a pair, or we reach it.
         """
         self.journal.check(what, pair)
+        if what == "answered" and self.carrier.paths.allows(pair):
+            self.carrier.quic.call(self.streams.pathFound)
         self.attempts.traversal.seen(pair)
 
     def checksFinished(self) -> None:

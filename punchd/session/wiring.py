@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from twisted.python.failure import Failure
 
 from punchd.errors import SessionLost
+from punchd.signaling.commands import FLIGHT_BUDGET
 
 from .auth import Dial
 from .context import Context
@@ -34,6 +35,7 @@ def makeStreams(session: Session, quic: QuicCore) -> Streams:
     @return: the streams of C{session}, whose news go to it and its machine.
     """
     context, driver, life = session.context, session.carrier.quic, session.life
+    # The rest of what the rendezvous carries is for handshakes and repetitions.
     streams = Streams(
         quic,
         clock=driver.now,
@@ -41,6 +43,7 @@ def makeStreams(session: Session, quic: QuicCore) -> Streams:
         identity=context.identity,
         peerId=session.peerId,
         incarnation=context.incarnation,
+        allowance=FLIGHT_BUDGET // 2,
     )
 
     def incoming(service: str, stream: Stream) -> None:
