@@ -144,7 +144,7 @@ class PunchClient(MultiService):
         We have other addresses, or time has passed unnoticed (services.roaming).
         """
         self.gathering.hostsChanged()
-        self.links.networkChanged()
+        self.links.check()
         self.presence.networkChanged()
         if self.portMapper is not None:
             self.portMapper.networkChanged()

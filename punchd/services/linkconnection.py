@@ -84,6 +84,7 @@ class LinkConnection(BoundedAMP):
         )
         self._owner = owner
         self._keepalive: IDelayedCall | None = None
+        self._asking = False
         self.whenLost: Callable[[Failure], object] = lambda reason: None
 
     def register(
@@ -141,11 +142,18 @@ class LinkConnection(BoundedAMP):
                 self.refuse("our address is gone")
                 return
 
+        if self._asking:
+            return
+
+        def answered(_: object) -> None:
+            self._asking = False
+            self._scheduleKeepalive()
+
         def failed(failure: Failure) -> None:
             self.refuse("the rendezvous does not answer")
 
-        asked = self.ask(commands.Ping, PATIENCE)
-        asked.addCallbacks(lambda _: self._scheduleKeepalive(), failed)
+        self._asking = True
+        self.ask(commands.Ping, PATIENCE).addCallbacks(answered, failed)
 
     # --- commands of the rendezvous
 

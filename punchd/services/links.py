@@ -123,7 +123,7 @@ class Links(MultiService):
         """
         return self._links[0].whenRegistered(failAfterFailures)
 
-    def networkChanged(self) -> None:
+    def check(self) -> None:
         """
         Find out whether the connections are still there.
         """

@@ -239,6 +239,9 @@ class Restart:
         if context.relay is not None and context.mode != "direct":
             # The offer had better not name an address that is lost.
             context.relay.check()
+        # What took the paths may have taken the connection, too.
+        if context.link.registered:
+            context.link.check()
         offered = self._exchange.offerAgain()
 
         def took(_: object) -> Verdict:

@@ -61,6 +61,11 @@ class Link(Protocol):
         Send more to the other side of a dial.
         """
 
+    def check(self) -> None:
+        """
+        Find out whether the connection is still there.
+        """
+
     def bye(self, dialId: str, reason: str) -> None:
         """
         The dial is over.
