@@ -18,6 +18,12 @@ from punchd.core import Address
 _FOUNDATION = re.compile(r"[A-Za-z0-9+/]{1,32}")
 _SOURCE = re.compile(r"[a-z][a-z0-9-]{0,15}")
 _TRANSPORTS = frozenset({"udp", "tcp"})
+_TCP_TYPES = frozenset({"active", "passive", "so"})
+#: The directions by preference, of candidates behind a NAT and of others (RFC
+#: 6544, 4.2).
+_DIRECTIONS = (("so", "active", "passive"), ("active", "passive", "so"))
+#: How far the type preferences of TCP are behind those of UDP.
+_TCP_BEHIND = 60
 _MOST_PRIORITY = (1 << 31) - 1
 _MOST_COMPONENT = 256
 _LONGEST_HOST = 45
@@ -60,6 +66,7 @@ class Candidate:
     @ivar relatedAddress: for diagnosis only (RFC 8839, 5.1).
     @ivar source: who found it, by the names of path strategies: C{host},
         C{srflx}, C{prflx}, C{mapped}, C{relay} and others.
+    @ivar tcpType: C{active}, C{passive} or C{so} (RFC 6544, 4.5), L{None} of UDP.
     """
 
     address: Address
@@ -71,6 +78,7 @@ class Candidate:
     component: int = 1
     relatedAddress: Address | None = None
     source: str = "host"
+    tcpType: str | None = None
 
     @property
     def family(self) -> int:
@@ -95,6 +103,8 @@ class Candidate:
         }
         if self.relatedAddress is not None:
             found["related"] = list(self.relatedAddress)
+        if self.tcpType is not None:
+            found["tcptype"] = self.tcpType
         return found
 
     @classmethod
@@ -121,6 +131,9 @@ class Candidate:
         transport = data.get("transport", "udp")
         if not isinstance(transport, str) or transport not in _TRANSPORTS:
             raise ValueError("a candidate's transport is odd")
+        tcpType = data.get("tcptype") if transport == "tcp" else None
+        if transport == "tcp" and tcpType not in _TCP_TYPES:
+            raise ValueError("a candidate's tcptype is odd")
         return cls(
             address,
             type,
@@ -131,6 +144,7 @@ class Candidate:
             _number(data.get("component", 1), 1, _MOST_COMPONENT, "component"),
             related,
             _text(data.get("source", type.value), _SOURCE, "source"),
+            tcpType,
         )
 
 
@@ -201,7 +215,10 @@ def checkPriority(local: Candidate) -> int:
     """
     if local.type is CandidateType.RELAY:
         return local.priority
-    return (CandidateType.PRFLX.preference << 24) | local.priority & 0xFFFFFF
+    preference = CandidateType.PRFLX.preference
+    if local.transport == "tcp":
+        preference -= _TCP_BEHIND
+    return (preference << 24) | local.priority & 0xFFFFFF
 
 
 def foundation(type: CandidateType, *hosts: str, transport: str = "udp") -> str:
@@ -235,6 +252,35 @@ def reflexiveCandidate(
     """
     kind = CandidateType.SRFLX
     return _make(kind, address, base, rank, base, source, server)
+
+
+def tcpCandidate(
+    address: Address,
+    base: Address,
+    type: CandidateType,
+    tcpType: str = "so",
+) -> Candidate:
+    """
+    @param tcpType: C{so}, or C{active} or C{passive} of a connection that was
+        opened from one side.
+
+    @return: an address of a TCP port of ours, or of the peer's, with a priority
+        behind those of UDP and before relays' (RFC 6544, 4.2).
+    """
+    order = _DIRECTIONS[type is CandidateType.HOST].index(tcpType)
+    local = (6 - 2 * order << 13) + (8190 if ":" in address[0] else 8189)
+    priority = (type.preference - _TCP_BEHIND << 24) + (local << 8) + 255
+    return Candidate(
+        address,
+        type,
+        priority,
+        foundation(type, base[0], transport="tcp"),
+        base,
+        "tcp",
+        relatedAddress=None if address == base else base,
+        source="tcp",
+        tcpType=tcpType,
+    )
 
 
 def relayedCandidate(

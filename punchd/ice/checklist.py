@@ -207,9 +207,11 @@ class Checklist:
             address,
             kind,
             priority,
-            foundation(kind, address[0]),
+            foundation(kind, address[0], transport=base.transport),
             address,
+            base.transport,
             source=self._shots.get((local, address), kind.value),
+            tcpType=base.tcpType,
         )
         self._remotes[address] = candidate
         self._learned[address] = now
@@ -292,9 +294,11 @@ class Checklist:
                 remote,
                 kind,
                 local.priority,
-                foundation(kind, remote[0]),
+                foundation(kind, remote[0], transport=local.transport),
                 remote,
+                local.transport,
                 source=source,
+                tcpType=local.tcpType,
             ),
         )
 

@@ -131,6 +131,13 @@ class CandidatePair:
         return "relayed" if relayed else "direct"
 
     @property
+    def transport(self) -> str:
+        """
+        C{"udp"} or C{"tcp"}: how datagrams travel between the two of us.
+        """
+        return self.local.transport
+
+    @property
     def strategy(self) -> str:
         """
         What made the path possible, in one word.

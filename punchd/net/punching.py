@@ -37,6 +37,7 @@ class PunchingSocket:
         self._ports: dict[int, IDatagramPort] = {}
         self._spares: dict[Address, IDatagramPort] = {}
         self._relays: dict[Address, RelaySender] = {}
+        self._streams: set[Address] = set()
 
     def open(self, port: int) -> None:
         """
@@ -127,13 +128,34 @@ class PunchingSocket:
         """
         @return: whether C{local} is a relayed address of ours.
         """
-        return local in self._relays
+        return local in self._relays and local not in self._streams
 
     def removeRelay(self, relayed: Address) -> None:
         """
         The relayed address is ours no more.
         """
         self._relays.pop(relayed, None)
+
+    def addStream(self, base: Address, send: RelaySender) -> bool:
+        """
+        From now on datagrams from C{base}, a TCP port, leave through C{send}.
+
+        @return: whether no UDP port of ours has the same number, so that
+            addresses tell them apart.
+        """
+        if base in self._spares or base in self._relays or base in self.bases():
+            return False
+        self._relays[base] = send
+        self._streams.add(base)
+        return True
+
+    def removeStream(self, base: Address) -> None:
+        """
+        The TCP port is no more.
+        """
+        if base in self._streams:
+            self._streams.discard(base)
+            del self._relays[base]
 
     # --- further sockets, for strategies that need some
 
@@ -153,6 +175,9 @@ class PunchingSocket:
             self.log.debug("No further socket: {error}", error=str(e))
             return None
         base: Address = (hosts[0], port.getHost()[1])
+        if base in self._streams:
+            port.close()
+            return None
         self._spares[base] = port
         return base
 

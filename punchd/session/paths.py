@@ -12,8 +12,8 @@ Rules.
   3. Silence on the path in use is a doubt: copies go over the best other
      path, and a check is asked for.  The check decides: an answer ends the
      doubt, none takes the path out of use.
-  4. A direct path beats a relayed one, and one relay beats two; otherwise the
-     path in use stays.
+  4. A direct path beats a relayed one, a direct one over UDP one over TCP, and
+     one relay beats two; otherwise the path in use stays.
 
 No I/O here: the object says what it wants in events.
 """
@@ -372,12 +372,12 @@ def _patience(pair: CandidatePair) -> float:
 
 def _merit(pair: CandidatePair) -> tuple[int, int]:
     """
-    What is worth a switch: a direct path, and a shorter one; one relay is better
-    than two.
+    What is worth a switch: a direct path, one that no TCP holds up, and a shorter
+    one; one relay is better than two.
     """
     types = (_TYPE_RANK[pair.local.type], _TYPE_RANK[pair.remote.type])
     if pair.kind == "direct":
-        return (1, min(types))
+        return (1 if pair.transport == "tcp" else 2, min(types))
     return (0, min(1, max(types)))
 
 

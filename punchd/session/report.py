@@ -31,6 +31,7 @@ def describe(session: Session) -> dict[str, Any]:
     if pair is not None:
         path |= {
             "kind": pair.kind,
+            "transport": pair.transport,
             "strategy": _strategyOf(session, pair),
             "local": textOf(pair.local.base),
             "remote": textOf(pair.remote.address),

@@ -21,10 +21,19 @@ from punchd.net.driver import Driver
 from punchd.stun.message import isMessage
 from punchd.traversal.budget import Backoff
 from punchd.traversal.coordinator import Coordinator
-from punchd.traversal.events import Concluded, Over, Shot, Tell, Terrain
+from punchd.traversal.events import (
+    Concluded,
+    Connect,
+    Locate,
+    Over,
+    Shot,
+    Tell,
+    Terrain,
+)
 from punchd.traversal.verdict import Outcome, Reason, Verdict
 
 from .attempts import textOf
+from .connections import Connections
 
 if TYPE_CHECKING:
     from .session import Session
@@ -68,6 +77,7 @@ class Traversal:
         self._servers: tuple[Address, ...] = ()
         self._spares: dict[Address, Candidate] = {}
         self._network: object = None
+        self.connections = Connections(session, self._streamHappened)
         self._coordinator = Coordinator(
             leader=self._leads,
             sockets=self,
@@ -156,7 +166,7 @@ class Traversal:
 
     def _prepare(self) -> None:
         self._lookAround()
-        for base in list(self._spares):
+        for base in [*self._spares, *self.connections.ports]:
             self.closeSpare(base)
         self._servers = tuple(self._context.servers)
         for server in self._servers:
@@ -200,6 +210,7 @@ class Traversal:
         for base in list(self._spares):
             if base != pair.local.base:
                 self._close(base)
+        self.connections.settle()
         if not running:
             # It was never needed: there is nothing to tell.
             self._drop()
@@ -257,6 +268,7 @@ class Traversal:
         self._drop()
         for base in list(self._spares):
             self._close(base)
+        self.connections.closeAll()
         self._driver.stop()
 
     def _cancelled(self) -> None:
@@ -288,6 +300,10 @@ class Traversal:
             self._hurryAt(0)
         elif isinstance(event, Shot):
             self._shoot(event)
+        elif isinstance(event, Locate):
+            self.connections.locate(event)
+        elif isinstance(event, Connect):
+            self.connections.connect(event)
         elif isinstance(event, Concluded):
             self._session.noteVerdict(event.verdict)
         elif isinstance(event, Over):
@@ -315,13 +331,16 @@ class Traversal:
     def _survey(self) -> Terrain:
         context, session = self._context, self._session
         bases = [each for each in context.gathering.hosts() if ":" not in each[0]]
+        mapped = context.gathering.mapped.get(4)
         return Terrain(
-            [each for each in context.servers if ":" not in each[0]],
+            # Who did not tell where we are drops our UDP, or has it dropped.
+            [each for each in context.servers if mapped and ":" not in each[0]],
             bases[0] if bases else None,
-            context.gathering.mapped.get(4),
+            mapped,
             frozenset(session.exchange.hosts),
             self._rtt(),
             context.openerTtl,
+            context.servers,
         )
 
     # --- coordinator.Sockets
@@ -337,13 +356,23 @@ class Traversal:
 
     def closeSpare(self, base: Address) -> None:
         """
-        Close one, unless it is in use or about to be.
+        Close one, or a TCP port, unless it is in use.
         """
         for pair in self._session.carrier.pairs:
             if pair.local.base == base and pair.valid:
                 return
         if base in self._spares:
             self._close(base)
+        self.connections.close(base)
+
+    def openStream(self, family: int) -> Address | None:
+        """
+        @return: the base of a new TCP port.
+        """
+        return self.connections.open(family)
+
+    def _streamHappened(self, event: object) -> None:
+        self._driver.call(self._coordinator.streamHappened, event)
 
     def _close(self, base: Address) -> None:
         candidate = self._spares.pop(base)

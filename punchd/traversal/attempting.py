@@ -7,9 +7,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from punchd.core import Address
+from punchd.ice.candidate import isPairable
 from punchd.nat.model import PortModel
 
-from .events import Shot, Terrain
+from .events import Connect, Locate, Shot, Terrain
 from .field import Attempt
 from .verdict import Reason
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 #: Lower ports belong to services of others, not to NATs.
 LEAST_PORT = 1024
+#: TCP connections may go to so many hosts at which nobody has observed the peer: who
+#: gets no UDP through is observed nowhere.
+MAX_CLAIMED = 4
 
 
 class Ground:
@@ -58,6 +62,8 @@ class Ground:
         )
         self._flows: set[tuple[Address, Address]] = set()
         self._opened: set[Address] = set()
+        self._claimed: set[str] = set()
+        self._streamServers = terrain.streamServers
         self._ended = False
 
     def begin(self, strategy: Any, now: float) -> None:
@@ -73,7 +79,9 @@ class Ground:
         @return: what it has cost, and the models.
         """
         probes, sockets, flows = self._before
+        more = getattr(self.attempt, "evidence", dict)
         return {
+            **more(),
             "seconds": round(now - self._began, 3),
             "probes": self._allowance.probes - probes,
             "sockets": self._allowance.sockets - sockets,
@@ -141,6 +149,43 @@ class Ground:
             return False
         self._flows.add(flow)
         self._coordinator.shoot(Shot(base, remote, ttl, self.name))
+        return True
+
+    def openStream(self, family: int) -> Address | None:
+        """
+        @return: a TCP port.
+        """
+        base = None if self._ended else self._coordinator.openStream(family)
+        if base is not None:
+            self._opened.add(base)
+        return base
+
+    def locate(self, base: Address, now: float) -> int:
+        """
+        Ask servers of its family where they see a TCP port.
+        """
+        six = ":" in base[0]
+        servers = [each for each in self._streamServers if (":" in each[0]) is six]
+        servers = [each for each in servers if self._allowance.send(True, now)]
+        if servers and not self._ended:
+            self._coordinator.events.append(Locate(base, servers))
+        return len(servers)
+
+    def connect(self, base: Address, remote: Address, now: float) -> bool:
+        """
+        @return: whether a connection is tried.
+        """
+        host, port = remote
+        if self._ended or port < LEAST_PORT or not isPairable(remote):
+            return False
+        if host not in self.hosts and host not in self._claimed:
+            if len(self._claimed) >= MAX_CLAIMED:
+                return False
+            self._claimed.add(host)
+        if not self._allowance.send((base, remote) not in self._flows, now):
+            return False
+        self._flows.add((base, remote))
+        self._coordinator.events.append(Connect(base, remote))
         return True
 
     def tell(self, body: dict[str, Any]) -> None:

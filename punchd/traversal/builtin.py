@@ -8,7 +8,8 @@ from typing import Final
 
 from .prediction import Prediction
 from .spray import Spray
+from .tcp import TCP
 
-__all__ = ["BUILTIN", "Prediction", "Spray"]
+__all__ = ["BUILTIN", "TCP", "Prediction", "Spray"]
 
-BUILTIN: Final = (Prediction(), Spray())
+BUILTIN: Final = (Prediction(), Spray(), TCP())

@@ -27,6 +27,8 @@ from .verdict import Outcome, Reason, Verdict
 
 #: Seconds to wait for the peer's model, and for the leader's next word.
 PATIENCE: Final = 20.0
+#: Strategies that end so have not missed an open port.
+_NO_MISSES: Final = {Reason.OUT_OF_REACH, Reason.NOT_POSSIBLE, Reason.NOT_CONNECTED}
 SPRAY_PATIENCE: Final = 60.0
 
 
@@ -67,7 +69,8 @@ class Coordinator:
         self._ground: Ground | None = None
         self._until: float | None = None
         self._heldUntil: float | None = None
-        self._last: Verdict | None = None
+        self._planned = False
+        self._reasons: set[Reason] = set()
         self.events: list[object] = []
 
     @property
@@ -92,7 +95,9 @@ class Coordinator:
         self.running = True
         self._terrain = self._survey()
         self.allowance = Allowance(self._budget)
-        self._theirs = self._queue = self._last = None
+        self._theirs = self._queue = None
+        self._planned = False
+        self._reasons.clear()
         self._until = now + PATIENCE
 
     def stop(self, now: float) -> None:
@@ -195,20 +200,26 @@ class Coordinator:
             return
         ours, theirs = self.model, self._theirs
         if self._queue is None:
-            if not ours.samples or not theirs.samples:
-                self._finish(Reason.NOT_MEASURED, now)
-                return
             self._queue = plan(self._strategies.values(), ours, theirs)
-            if not self._queue:
-                self._finish(Reason.OUT_OF_REACH, now)
-                return
+            self._planned = bool(self._queue)
         while self._queue:
             strategy = self._queue.pop(0)
             word = {"do": "begin", "strategy": strategy.name}
             self._say({**word, "model": ours.toDict(now)})
             if self._start(strategy, now):
                 return
-        self._finish(Reason.NOT_HIT if self._last else Reason.BUSY, now)
+        self._finish(self._inVain(), now)
+
+    def _inVain(self) -> Reason:
+        """
+        @return: why nothing is left to try.
+        """
+        if self._reasons - _NO_MISSES:
+            return Reason.NOT_HIT
+        if self._planned and not self._reasons:
+            return Reason.BUSY
+        measured = self.model.samples and self._theirs and self._theirs.samples
+        return Reason.OUT_OF_REACH if measured else Reason.NOT_MEASURED
 
     def _start(self, strategy: Any, now: float) -> bool:
         if strategy.name == "spray" and not self._budget.beginSpray(self):
@@ -238,8 +249,9 @@ class Coordinator:
             return
         self._endGround()
         found = {**ground.evidence(now), **evidence}
-        self._last = Verdict(ground.name, Outcome.FAILED, reason, found)
-        self.events.append(Concluded(self._last))
+        self._reasons.add(reason)
+        verdict = Verdict(ground.name, Outcome.FAILED, reason, found)
+        self.events.append(Concluded(verdict))
 
     def _endGround(self) -> None:
         ground, self._ground = self._ground, None
@@ -271,6 +283,14 @@ class Coordinator:
         if not self.allowance.openSocket():
             return None
         return self._sockets.openSpare()
+
+    def openStream(self, family: int) -> Address | None:
+        """
+        @return: a TCP port, within the budget.
+        """
+        if not self.allowance.openSocket():
+            return None
+        return self._sockets.openStream(family)
 
     def closeSocket(self, base: Address) -> None:
         """
@@ -305,6 +325,15 @@ class Coordinator:
 
     def _say(self, body: dict[str, Any]) -> None:
         self.events.append(Tell(body))
+
+    def streamHappened(self, event: object, now: float) -> None:
+        """
+        Something became of a TCP port.
+        """
+        ground = self._ground
+        told = ground and getattr(ground.attempt, "streamHappened", None)
+        if told:
+            told(event, now)
 
     # --- the contract of a core object
 

@@ -25,7 +25,12 @@ class Sockets(Protocol):
 
     def closeSpare(self, base: Address) -> None:
         """
-        Close one.
+        Close one, or a TCP port.
+        """
+
+    def openStream(self, family: int) -> Address | None:
+        """
+        @return: the base of a new TCP port, L{None} when there is none to be had.
         """
 
 
@@ -50,6 +55,60 @@ class Shot:
     remote: Address
     ttl: int | None
     strategy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Locate:
+    """
+    Ask servers over TCP where they see a TCP port; a L{StreamLocated} is to come
+    of each.
+    """
+
+    base: Address
+    servers: Sequence[Address]
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """
+    Connect from a TCP port; a L{StreamMade} or a L{StreamFailed} is to come.
+    """
+
+    base: Address
+    remote: Address
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLocated:
+    """
+    A server sees a TCP port at C{mapped}, or does not answer.
+    """
+
+    base: Address
+    mapped: Address | None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamMade:
+    """
+    There is a TCP connection.
+    """
+
+    base: Address
+    remote: Address
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFailed:
+    """
+    There is none.
+
+    @ivar reason: C{refused}, C{timeout}, or the name of a system error.
+    """
+
+    base: Address
+    remote: Address
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +140,7 @@ class Terrain:
     @ivar hosts: where the rendezvous has observed the peer.
     @ivar rtt: seconds that a message to the peer and its answer take.
     @ivar openerTtl: the hop limit of packets that open our NAT only.
+    @ivar streamServers: STUN servers over TCP.
     """
 
     servers: Sequence[Address]
@@ -89,3 +149,4 @@ class Terrain:
     hosts: Collection[str]
     rtt: float
     openerTtl: int | None
+    streamServers: Sequence[Address] = ()

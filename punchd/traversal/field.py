@@ -105,6 +105,28 @@ class Field(Protocol):
             host.
         """
 
+    def openStream(self, family: int) -> Address | None:
+        """
+        @return: the base of a TCP port, or L{None} when there is none to be had;
+            L{close} gives it back.
+        """
+
+    def locate(self, base: Address, now: float) -> int:
+        """
+        Ask servers over TCP where they see a TCP port.
+
+        @return: how many L{StreamLocated<punchd.traversal.events.StreamLocated>}
+            are going to be told by C{streamHappened} of the attempt.
+        """
+
+    def connect(self, base: Address, remote: Address, now: float) -> bool:
+        """
+        Connect from a TCP port; C{streamHappened} of the attempt is told what
+        comes of it.
+
+        @return: whether the budget and the manners allow it.
+        """
+
     def tell(self, body: dict[str, Any]) -> None:
         """
         Tell the attempt at the peer.

@@ -41,6 +41,8 @@ class Reason(Enum):
     NOT_HIT = "no probe met an open port of the other side"
     OUT_OF_REACH = "the ports of both NATs cannot be predicted well enough"
     NOT_MEASURED = "how the NAT chooses ports could not be measured"
+    NOT_POSSIBLE = "one of the two machines cannot do it"
+    NOT_CONNECTED = "no connection came about"
     PEER_SILENT = "the peer took no part in it"
     BUSY = "another attempt used up the budget"
     SESSION_ENDED = "the session ended before"

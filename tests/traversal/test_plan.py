@@ -43,25 +43,35 @@ MODELS = {
 @pytest.mark.parametrize(
     ("ours", "theirs", "expected"),
     [
-        ("sequential", "independent", ["predicted"]),
-        ("sequential", "sequential", ["predicted"]),
-        ("independent", "independent", ["predicted"]),
-        ("random", "independent", ["spray"]),
-        ("block", "independent", ["spray"]),
-        ("random", "random", []),
-        ("random", "sequential", []),
-        ("random", "block", []),
-        ("block", "block", []),
-        ("block", "sequential", []),
+        ("sequential", "independent", ["predicted", "tcp"]),
+        ("sequential", "sequential", ["predicted", "tcp"]),
+        ("independent", "independent", ["predicted", "tcp"]),
+        ("random", "independent", ["spray", "tcp"]),
+        ("block", "independent", ["spray", "tcp"]),
+        ("random", "random", ["tcp"]),
+        ("random", "sequential", ["tcp"]),
+        ("random", "block", ["tcp"]),
+        ("block", "block", ["tcp"]),
+        ("block", "sequential", ["tcp"]),
     ],
 )
 def test_plan(ours: str, theirs: str, expected: list[str]) -> None:
     """
-    Both sides make the same plan; what no decent budget reaches is not tried.
+    Both sides make the same plan; what no decent budget reaches is not tried, and
+    TCP last.
     """
     for a, b in ((ours, theirs), (theirs, ours)):
         found = plan(BUILTIN, MODELS[a], MODELS[b])
         assert [each.name for each in found] == expected
+
+
+def test_filtered() -> None:
+    """
+    Where a side gets no UDP through, nothing is left but TCP.
+    """
+    for each in MODELS.values():
+        for a, b in ((PortModel(), each), (each, PortModel())):
+            assert [every.name for every in plan(BUILTIN, a, b)] == ["tcp"]
 
 
 def test_doubt() -> None:

@@ -10,7 +10,7 @@ from punchd._parsers import PunchClientParser, PunchServerParser
 from punchd.nat.plugins import Predictor
 from punchd.portmap.plugins import PortMapping
 from punchd.services.plugins import Admission
-from punchd.traversal.builtin import Prediction, Spray
+from punchd.traversal.builtin import TCP, Prediction, Spray
 
 rendezvous = ServiceMaker(
     "punchd rendezvous",
@@ -42,6 +42,7 @@ random = Predictor("random", "random")
 
 predicted = Prediction()
 spray = Spray()
+tcp = TCP()
 
 users = Admission("users", "punchd.services.admission:users")
 secret = Admission("secret", "punchd.services.admission:sharedSecret")
