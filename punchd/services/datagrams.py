@@ -138,42 +138,55 @@ class Datagrams:
 
     def datagramsReceived(self, datagrams: Sequence[Received]) -> None:
         """
-        Several came; what is relayed goes through as one batch.
+        Several came; what is asked is answered at once, and what is relayed goes
+        through as one batch behind it: a client may send data right behind the
+        request that permits it.
         """
-        relayed = []
+        relayed: list[Received] = []
+        asked: list[Received] = []
         for each in datagrams:
             data = each[0]
             if data and (data[0] >= 0x40 or data[:2] == _SEND_INDICATION):
                 relayed.append(each)
             elif isMessage(data):
-                self._messageReceived(*each)
+                asked.append(each)
             else:
                 self.counters["not STUN"] += 1
+        if asked:
+            self._messagesReceived(asked)
         if relayed:
             if self.driver is None:
                 self.counters["no relay"] += len(relayed)
             else:
                 self.driver.datagramsReceived(relayed)
 
-    def _messageReceived(self, data: bytes, local: Address, remote: Address) -> None:
-        try:
-            message = parse(data)
-        except MalformedMessage:
-            self.counters["malformed"] += 1
-            return
-        if message.method == Method.BINDING:
-            answers = self._bind(message, data, local, remote)
-            if answers:
-                self.send(answers)
-        elif self.driver is not None and self._relay is not None:
-            self.driver.call(self._relay.messageReceived, message, local, remote)
-        else:
-            self.counters["no relay"] += 1
+    def _messagesReceived(self, datagrams: Sequence[Received]) -> None:
+        """
+        All answers of Binding are sent together, and the relay's likewise.
+        """
+        answers: list[Datagram] = []
+        driver, relay = self.driver, self._relay
+        now = self._clock.seconds() if driver is None else driver.now()
+        for data, local, remote in datagrams:
+            try:
+                message = parse(data)
+            except MalformedMessage:
+                self.counters["malformed"] += 1
+                continue
+            if message.method == Method.BINDING:
+                answers += self._bind(message, data, local, remote, now)
+            elif driver is not None and relay is not None:
+                relay.messageReceived(message, local, remote, now)
+            else:
+                self.counters["no relay"] += 1
+        if answers:
+            self.send(answers)
+        if driver is not None:
+            driver.wake()
 
     def _bind(
-        self, message: Message, data: bytes, local: Address, remote: Address
+        self, message: Message, data: bytes, local: Address, remote: Address, now: float
     ) -> list[Datagram]:
-        now = self._clock.seconds()
         if message.get(Attribute.USERNAME) is not None:
             return self._observer.handle(message, local, remote, now)
         return self.binding.handle(message, data, local, remote, now)

@@ -87,6 +87,14 @@ def packHost(host: str) -> bytes:
 
     @raise ValueError: C{host} is not a literal address.
     """
+    if ":" not in host:
+        # The usual text is read without ado; a flood brings many hosts.
+        try:
+            packed = bytes(map(int, host.split(".")))
+        except ValueError:
+            packed = b""
+        if len(packed) == 4 and unpackHost(packed) == host:
+            return packed
     return ipaddress.ip_address(host.partition("%")[0]).packed
 
 
@@ -107,7 +115,7 @@ def unpackHost(packed: bytes) -> str:
     @raise ValueError: there are not 4 or 16 of them.
     """
     if len(packed) == 4:
-        return ".".join(map(str, packed))
+        return "%d.%d.%d.%d" % tuple(packed)
     if len(packed) == 16:
         return _text6(packed)
     raise ValueError("an address has 4 or 16 bytes")
@@ -242,7 +250,9 @@ def prefixOf(host: str) -> str:
 
     @raise ValueError: C{host} is not a literal address.
     """
-    packed = packHost(canonicalHost(host))
+    packed = packHost(host)
+    if packed.startswith(_MAPPED):
+        packed = packed[12:]
     if len(packed) == 4:
-        return unpackHost(packed[:3] + b"\0") + "/24"
+        return "%d.%d.%d.0/24" % (packed[0], packed[1], packed[2])
     return unpackHost(packed[:7] + b"\0" * 9) + "/56"

@@ -18,13 +18,16 @@ from punchd.core import Address, Datagram
 from .address import family
 from .attributes import CHANGE_IP, CHANGE_PORT, Attribute
 from .limit import NoLimit, PrefixLimit
-from .message import Message, MessageClass, Method, failure, success
+from .message import HEADER, Message, MessageClass, Method, failure, success
 
 #: No answer to an unproven source is larger, unless the question was.
 MAX_RESPONSE: Final = 80
 
 #: A lower port may belong to a service that answers back (RFC 5780, 7.5).
 MIN_RESPONSE_PORT: Final = 1024
+
+#: The bytes of that attribute.
+_FINGERPRINT: Final = 8
 
 T = TypeVar("T")
 
@@ -119,8 +122,8 @@ class BindingServer:
                 return Datagram(answer.serialize(), local, remote)
             destination = (remote[0], port)
         answer = success(message, (Attribute.XOR_MAPPED_ADDRESS, remote))
-        left = max(MAX_RESPONSE, size) - len(answer.serialize(fingerprint=True))
-        wide = 24 if family(local) == 6 else 12
+        left = max(MAX_RESPONSE, size) - HEADER - _FINGERPRINT - _wide(remote)
+        wide = _wide(local)
         if (otherHost is not None or otherPort is not None) and left >= wide:
             other = (otherHost or local[0], otherPort or local[1])
             answer.add(Attribute.OTHER_ADDRESS, self._outside(other))
@@ -135,6 +138,13 @@ class BindingServer:
 
     def _outside(self, address: Address) -> Address:
         return (self._public.get(address[0], address[0]), address[1])
+
+
+def _wide(address: Address) -> int:
+    """
+    @return: how many bytes an attribute with such an address has.
+    """
+    return 24 if family(address) == 6 else 12
 
 
 def _other(those: Sequence[T], this: T) -> T | None:

@@ -24,7 +24,7 @@ class PrefixLimit:
         rate: float = 50.0,
         burst: float = 200.0,
         *,
-        totalRate: float = 20000.0,
+        totalRate: float = 8000.0,
         maximum: int = 4096,
     ) -> None:
         """
