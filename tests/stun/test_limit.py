@@ -38,7 +38,7 @@ def test_memory() -> None:
     """
     However many networks there are, only so many are remembered.
     """
-    limit = PrefixLimit(maximum=100)
+    limit = PrefixLimit(totalRate=20000.0, maximum=100)
     for each in range(10000):
         limit.allows(f"{each >> 8}.{each & 255}.0.1", 0.0)
     assert len(limit) == 100
