@@ -31,8 +31,8 @@ from typing import Any
 
 from punchd.net.kernel import KernelNetwork
 from punchd.turn.guards import StaticUsers
+from punchd.turn.limits import Limits, Quota
 from punchd.turn.server import Server
-from punchd.turn.table import Limits
 
 from .products import cpuSeconds
 
@@ -76,7 +76,7 @@ def serve(port: int) -> None:
         guards=[StaticUsers("users", {USER: PASSWORD})],
         ports=ports,
         entropy=network.entropy,
-        limits=Limits(perUser=256),
+        limits=Limits(user=Quota(256)),
         forbidden=lambda host: False,
     )
     forwarder.driver = Driver(relay, datagrams.send, lambda event: None, reactor)

@@ -4,7 +4,7 @@ The UDP ports that relayed addresses are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from twisted.internet.error import CannotListenError
@@ -45,27 +45,41 @@ class RelayPorts:
         self._high = high
         self.ports: dict[Address, IDatagramPort] = {}
 
-    def open(self, family: int, even: bool = False) -> Address | None:
+    @property
+    def families(self) -> Collection[int]:
+        """
+        @see: L{punchd.turn.table.RelayPorts.families}.
+        """
+        return self._hosts.keys()
+
+    def open(self, family: int, even: bool = False, number: int = 0) -> Address | None:
         """
         @see: L{punchd.turn.table.RelayPorts.open}.
         """
         host = self._hosts.get(family)
         if host is None:
             return None
+        if number:
+            return self._listen(family, host, number)
         for _ in range(ATTEMPTS):
             chance = int.from_bytes(self._network.entropy(4), "big")
             number = self._low + chance % (self._high - self._low + 1)
-            if (even and number % 2) or (host, number) in self.ports:
-                continue
-            try:
-                port = self._network.listenDatagram(
-                    self._receiver, family, host, number
-                )
-            except CannotListenError:
-                continue
-            self.ports[host, number] = port
-            return host, number
+            if even:
+                number &= ~1
+            opened = self._listen(family, host, number)
+            if opened is not None:
+                return opened
         return None
+
+    def _listen(self, family: int, host: str, number: int) -> Address | None:
+        if not self._low <= number <= self._high or (host, number) in self.ports:
+            return None
+        try:
+            port = self._network.listenDatagram(self._receiver, family, host, number)
+        except CannotListenError:
+            return None
+        self.ports[host, number] = port
+        return host, number
 
     def close(self, address: Address) -> None:
         """

@@ -8,11 +8,15 @@ when there is no room for something new.
 
 from __future__ import annotations
 
-from typing import Final
+import sys
+from typing import TYPE_CHECKING, Final
 
 from punchd.core import Address
 
 from .guards import Guard
+
+if TYPE_CHECKING:
+    from .limits import Account
 
 #: Seconds; RFC 8656, 3.2, 9 and 12.
 DEFAULT_LIFETIME: Final = 600.0
@@ -24,12 +28,14 @@ CHANNEL_LIFETIME: Final = 600.0
 class Permission:
     """
     @ivar expires: after this, nothing goes to or comes from the host.
+    @ivar relayed: what datagrams to the host leave from.
     """
 
-    __slots__ = ("expires",)
+    __slots__ = ("expires", "relayed")
 
-    def __init__(self, expires: float) -> None:
-        self.expires = expires
+    def __init__(self, relayed: Address) -> None:
+        self.expires = 0.0
+        self.relayed = relayed
 
 
 class Channel:
@@ -41,7 +47,7 @@ class Channel:
         among the relayed addresses.
     """
 
-    __slots__ = ("expires", "head", "number", "own", "peer", "permission")
+    __slots__ = ("expires", "head", "number", "own", "peer", "permission", "relayed")
 
     def __init__(
         self, number: int, peer: Address, permission: Permission, own: bool
@@ -50,6 +56,7 @@ class Channel:
         self.head = number.to_bytes(2, "big")
         self.peer = peer
         self.permission = permission
+        self.relayed = permission.relayed
         self.own = own
         self.expires = 0.0
 
@@ -67,10 +74,20 @@ class Allocation:
     @ivar key: of MESSAGE-INTEGRITY, for as long as this lives.
     @ivar transactionId: of the Allocate request that made it.
     @ivar expires: monotonic seconds.
+    @ivar twin: where one client has two relayed addresses, one of each family, the
+        other one.  They share permissions and channels.
+    @ivar token: of the next port, which is reserved (RFC 8656, 7.2), or L{None}.
+    @ivar reserved: whether nobody has claimed the port yet.
+    @ivar accounts: what it counts for.
+    @ivar sentDue: when C{sentPackets} has come to this, C{accounts} are charged.
+    @ivar receivedDue: likewise.
     """
 
     __slots__ = (
+        "accounts",
         "channels",
+        "chargedBytes",
+        "chargedPackets",
         "client",
         "expires",
         "family",
@@ -81,11 +98,16 @@ class Allocation:
         "peers",
         "permissions",
         "receivedBytes",
+        "receivedDue",
         "receivedPackets",
         "relayed",
+        "reserved",
         "sentBytes",
+        "sentDue",
         "sentPackets",
+        "token",
         "transactionId",
+        "twin",
         "username",
     )
 
@@ -100,6 +122,7 @@ class Allocation:
         outside: Address,
         family: int,
         transactionId: bytes,
+        accounts: tuple[Account, ...],
     ) -> None:
         self.guard = guard
         self.username = username
@@ -110,7 +133,11 @@ class Allocation:
         self.outside = outside
         self.family = family
         self.transactionId = transactionId
+        self.accounts = accounts
         self.expires = 0.0
+        self.twin: Allocation | None = None
+        self.token: bytes | None = None
+        self.reserved = False
         self.permissions: dict[str, Permission] = {}
         self.channels: dict[int, Channel] = {}
         self.peers: dict[Address, Channel] = {}
@@ -118,6 +145,44 @@ class Allocation:
         self.sentBytes = 0
         self.receivedPackets = 0  # from peers to the client
         self.receivedBytes = 0
+        self.chargedPackets = self.chargedBytes = 0
+        self.sentDue = self.receivedDue = sys.maxsize
+
+    def of(self, family: int) -> Allocation | None:
+        """
+        @return: this one or its twin, whichever has a relayed address of that
+            family.
+        """
+        if family == self.family:
+            return self
+        twin = self.twin
+        return twin if twin is not None and twin.family == family else None
+
+    def join(self, twin: Allocation) -> None:
+        """
+        Share everything but the relayed address with C{twin}.
+        """
+        self.twin, twin.twin = twin, self
+        twin.permissions = self.permissions
+        twin.channels = self.channels
+        twin.peers = self.peers
+
+    def part(self) -> Allocation | None:
+        """
+        Take permissions and channels of this family away from the twin, because
+        this relayed address is no more (RFC 8656, 8.2).
+
+        @return: the twin.
+        """
+        twin = self.twin
+        if twin is not None:
+            self.twin = twin.twin = None
+            gone = self.relayed
+            for channel in [e for e in self.channels.values() if e.relayed == gone]:
+                self._unbind(channel)
+            for host in [h for h, e in self.permissions.items() if e.relayed == gone]:
+                del self.permissions[host]
+        return twin
 
     def lacksRoom(self, hosts: set[str], maximum: int, now: float) -> bool:
         """
@@ -126,11 +191,8 @@ class Allocation:
         """
         new = sum(host not in self.permissions for host in hosts)
         if len(self.permissions) + new > maximum:
-            self.permissions = {
-                host: each
-                for host, each in self.permissions.items()
-                if each.expires > now
-            }
+            for host in [h for h, e in self.permissions.items() if e.expires <= now]:
+                del self.permissions[host]
             new = sum(host not in self.permissions for host in hosts)
         return len(self.permissions) + new > maximum
 
@@ -140,7 +202,8 @@ class Allocation:
         """
         found = self.permissions.get(host)
         if found is None:
-            found = self.permissions[host] = Permission(0.0)
+            holder = self.of(6 if ":" in host else 4) or self
+            found = self.permissions[host] = Permission(holder.relayed)
             # A channel may have outlived the permission that it knew.
             for channel in self.channels.values():
                 if channel.peer[0] == host:

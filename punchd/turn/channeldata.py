@@ -84,6 +84,23 @@ def readIndication(message: bytes) -> tuple[Address, bytes] | None:
         something else in it would have to be understood (RFC 8656, 11.2),
         DONT-FRAGMENT among it.
     """
+    return _read(message, _NOTHING)
+
+
+def readWhole(message: bytes) -> tuple[Address, bytes] | None:
+    """
+    Read a Send indication that L{readIndication} has not understood.
+
+    @return: the same, when DONT-FRAGMENT was all that is in the way.
+    """
+    return _read(message, _WHOLE)
+
+
+_NOTHING: frozenset[int] = frozenset()
+_WHOLE = frozenset({int(Attribute.DONT_FRAGMENT)})
+
+
+def _read(message: bytes, known: frozenset[int]) -> tuple[Address, bytes] | None:
     peer: Address | None = None
     data: bytes | None = None
     at, end = HEADER, len(message)
@@ -102,7 +119,7 @@ def readIndication(message: bytes) -> tuple[Address, bytes] | None:
                     peer = unpackXorAddress(message[at : at + size], message[8:20])
                 except MalformedMessage:
                     return None
-        elif kind < _REQUIRED:
+        elif kind < _REQUIRED and kind not in known:
             return None
         at = following
     if at != end or peer is None or data is None:

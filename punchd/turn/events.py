@@ -6,7 +6,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from punchd.core import Address
+from punchd.core import Address, Datagram
+
+from .allocation import Allocation
 
 # --- the server -------------------------------------------------------------
 
@@ -20,6 +22,13 @@ class AllocationOpened:
     username: str
     client: Address
     relayed: Address
+
+    @classmethod
+    def of(cls, allocation: Allocation) -> AllocationOpened:
+        """
+        @return: what is said of that allocation.
+        """
+        return cls(allocation.username, allocation.client, allocation.outside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +49,31 @@ class AllocationClosed:
     sentBytes: int
     receivedPackets: int
     receivedBytes: int
+
+    @classmethod
+    def of(cls, allocation: Allocation, reason: str) -> AllocationClosed:
+        """
+        @return: what is said of that allocation.
+        """
+        return cls(
+            allocation.username,
+            allocation.client,
+            allocation.outside,
+            reason,
+            allocation.sentPackets,
+            allocation.sentBytes,
+            allocation.receivedPackets,
+            allocation.receivedBytes,
+        )
+
+
+@dataclass(slots=True)
+class SendWhole:
+    """
+    A datagram is to be sent that no router may cut (RFC 8656, 14.9).
+    """
+
+    datagram: Datagram
 
 
 # --- the client -------------------------------------------------------------

@@ -69,6 +69,12 @@ class Guard:
         """
         return username
 
+    def quotaOf(self, username: str) -> Mapping[str, float]:
+        """
+        @see: L{IGuard.quotaOf}.
+        """
+        return {}
+
     def mayAllocate(self, username: str, remote: Address) -> bool:
         """
         @see: L{IGuard.mayAllocate}.

@@ -1,5 +1,5 @@
 """
-The four requests of TURN, once it is known who sends them (RFC 8656, 7 to 12).
+The requests of TURN, once it is known who sends them (RFC 8656, 7 to 12).
 """
 
 from __future__ import annotations
@@ -8,23 +8,21 @@ from collections.abc import Callable
 from typing import Any
 
 from punchd.core import Address
-from punchd.stun.address import FAMILY_IPV4, FAMILY_IPV6, family
-from punchd.stun.attributes import UDP, Attribute
+from punchd.stun.address import family
+from punchd.stun.attributes import Attribute
 from punchd.stun.message import Message, Method, failure, success
 
-from .allocation import DEFAULT_LIFETIME, MAXIMUM_LIFETIME, Allocation
+from .allocating import FAMILIES, Allocating, lifetimeOf, owns
+from .allocation import Allocation
 from .authentication import Principal
 from .channeldata import FIRST_CHANNEL, LAST_OLD_CHANNEL
+from .limits import Limits
 from .permission import PeerPolicy
-from .table import AllocationTable, Limits
+from .table import AllocationTable
 
-_FAMILIES = {FAMILY_IPV4: 4, FAMILY_IPV6: 6}
-
-#: Attributes of other uses of STUN; a TURN server does not know them, nor can
-#: this one set the DF bit (RFC 8656, 7.2).
+#: Attributes of other uses of STUN; a TURN server does not know them.
 _FOREIGN = frozenset(
     {
-        Attribute.DONT_FRAGMENT,
         Attribute.CHANGE_REQUEST,
         Attribute.RESPONSE_PORT,
         Attribute.PADDING,
@@ -44,18 +42,22 @@ class Methods:
         table: AllocationTable,
         limits: Limits,
         policy: PeerPolicy,
-        opened: Callable[[Allocation], None],
-        closed: Callable[[Allocation, str], None],
+        allocating: Allocating,
+        closed: Callable[[Allocation, str, float], None],
+        whole: bool,
     ) -> None:
         """
-        @param opened: told of each new allocation.
+        @param allocating: carries out Allocate.
         @param closed: removes an allocation, for the reason given.
+        @param whole: whether datagrams can be sent that no router may cut.
         """
         self._table = table
         self._limits = limits
         self._policy = policy
-        self._opened = opened
+        self._allocating = allocating
         self._closed = closed
+        # RFC 8656, 7.2: who cannot set the DF bit does not know the attribute.
+        self._unknown = _FOREIGN if whole else _FOREIGN | {Attribute.DONT_FRAGMENT}
 
     def answer(
         self,
@@ -70,15 +72,15 @@ class Methods:
         @return: the response, not yet signed.
         """
         unknown = [
-            each for each, _ in request.attributes if each in _FOREIGN
+            each for each, _ in request.attributes if each in self._unknown
         ] + request.unknownRequired
         if unknown:
             return failure(request, 420, "", (Attribute.UNKNOWN_ATTRIBUTES, unknown))
         if request.method == Method.ALLOCATE:
-            return self._allocate(request, who, allocation, local, remote, now)
+            return self._allocating.answer(request, who, allocation, local, remote, now)
         if allocation is None:
             return failure(request, 437, "No allocation")
-        if not _same(allocation, who):
+        if not owns(who, allocation):
             return failure(request, 441, "Wrong credentials")
         if request.method == Method.REFRESH:
             return self._refresh(request, allocation, now)
@@ -88,97 +90,30 @@ class Methods:
             return self._channelBind(request, allocation, now)
         return failure(request, 400, "Unknown method")
 
-    def _allocate(
-        self,
-        request: Message,
-        who: Principal,
-        allocation: Allocation | None,
-        local: Address,
-        remote: Address,
-        now: float,
-    ) -> Message:
-        """
-        RFC 8656, 7.2.
-        """
-        get = request.get
-        if allocation is not None:
-            if allocation.transactionId != request.transactionId:
-                return failure(request, 437, "Already allocated")
-            if not _same(allocation, who):
-                return failure(request, 441, "Wrong credentials")
-            return self._allocated(request, allocation, now)
-        transport = get(Attribute.REQUESTED_TRANSPORT)
-        if transport is None:
-            return failure(request, 400, "No transport requested")
-        if transport != UDP:
-            return failure(request, 442, "Only UDP is relayed")
-        wanted = get(Attribute.REQUESTED_ADDRESS_FAMILY)
-        additional = get(Attribute.ADDITIONAL_ADDRESS_FAMILY)
-        even = get(Attribute.EVEN_PORT)
-        token = get(Attribute.RESERVATION_TOKEN)
-        if (
-            (token is not None and (even is not None or wanted is not None))
-            or (additional is not None and (wanted is not None or even))
-            or (additional is not None and additional != FAMILY_IPV6)
-            or (additional is not None and token is not None)
-        ):
-            return failure(request, 400, "Attributes exclude each other")
-        if wanted is not None and wanted not in _FAMILIES:
-            return failure(request, 440, "Unknown address family")
-        if token is not None or even:
-            # Ports are not reserved for later: no token is ever valid.
-            return failure(request, 508, "No reservations")
-        if not who.guard.mayAllocate(who.username, remote):
-            return failure(request, 403, "Not admitted")
-        code = self._table.refusal(who.guard, who.username, remote)
-        if code is not None:
-            return failure(request, code, "Too many allocations")
-        made = self._table.open(
-            who.guard,
-            who.username,
-            who.key,
-            local,
-            remote,
-            _FAMILIES[wanted or FAMILY_IPV4],
-            even is not None,
-            request.transactionId,
-        )
-        if made is None:
-            return failure(request, 508, "No port")
-        self._table.extend(made, now + _lifetime(request))
-        self._opened(made)
-        answer = self._allocated(request, made, now)
-        if additional is not None:
-            # RFC 8656, 7.2: the first family is allocated, the second is not.
-            answer.add(Attribute.ADDRESS_ERROR_CODE, (FAMILY_IPV6, 440, ""))
-        return answer
-
-    def _allocated(
-        self, request: Message, allocation: Allocation, now: float
-    ) -> Message:
-        return success(
-            request,
-            (Attribute.XOR_RELAYED_ADDRESS, allocation.outside),
-            (Attribute.LIFETIME, max(0, round(allocation.expires - now))),
-            (Attribute.XOR_MAPPED_ADDRESS, allocation.client),
-        )
-
     def _refresh(self, request: Message, allocation: Allocation, now: float) -> Message:
         """
         RFC 8656, 8.2.
         """
+        both = (
+            [allocation] if allocation.twin is None else [allocation, allocation.twin]
+        )
         wanted = request.get(Attribute.REQUESTED_ADDRESS_FAMILY)
-        if wanted is not None and _FAMILIES.get(wanted) != allocation.family:
+        if wanted is not None:
+            both = [each for each in both if each.family == FAMILIES.get(wanted)]
+        if not both:
             return failure(request, 443, "Another address family")
         if request.get(Attribute.LIFETIME) == 0:
-            self._closed(allocation, "released")
+            for each in both:
+                self._closed(each, "released", now)
             return success(request, (Attribute.LIFETIME, 0))
         guard = allocation.guard
         if not guard.mayAllocate(allocation.username, allocation.client):
-            self._closed(allocation, "revoked")
+            for each in both:
+                self._closed(each, "revoked", now)
             return failure(request, 403, "Not admitted any more")
-        lifetime = _lifetime(request)
-        self._table.extend(allocation, now + lifetime)
+        lifetime = lifetimeOf(request)
+        for each in both:
+            self._table.extend(each, now + lifetime)
         return success(request, (Attribute.LIFETIME, round(lifetime)))
 
     def _createPermission(
@@ -234,24 +169,9 @@ class Methods:
         """
         @return: the error response, when a peer may not be reached.
         """
-        if any(family(peer) != allocation.family for peer in peers):
+        if any(allocation.of(family(peer)) is None for peer in peers):
             return failure(request, 443, "Another address family")
         for host in {peer[0] for peer in peers}:
             if not self._policy.mayPermit(allocation.guard, allocation.username, host):
                 return failure(request, 403, "Forbidden peer")
         return None
-
-
-def _same(allocation: Allocation, who: Principal) -> bool:
-    """
-    @return: whether the allocation is his.
-    """
-    return allocation.username == who.username and allocation.guard is who.guard
-
-
-def _lifetime(request: Message) -> float:
-    """
-    @return: the seconds to grant (RFC 8656, 7.2).
-    """
-    wanted = float(request.get(Attribute.LIFETIME, DEFAULT_LIFETIME))
-    return max(DEFAULT_LIFETIME, min(wanted, MAXIMUM_LIFETIME))

@@ -24,15 +24,17 @@ from punchd.stun.attributes import Attribute
 from punchd.stun.limit import NoLimit, PrefixLimit
 from punchd.stun.message import Message, MessageClass, Method, isMessage, parse
 
+from .allocating import Allocating
 from .allocation import Allocation
 from .authentication import Authenticator, Principal, features
-from .channeldata import DATA_INDICATION, indication, readIndication
-from .events import AllocationClosed, AllocationOpened
+from .channeldata import DATA_INDICATION, indication, readIndication, readWhole
+from .events import AllocationClosed, AllocationOpened, SendWhole
 from .guards import Guard
+from .limits import Limits, Meter
 from .methods import Methods
 from .nonce import Nonces
 from .permission import PeerPolicy
-from .table import AllocationTable, Limits, RelayPorts
+from .table import AllocationTable, RelayPorts
 
 _SEND = b"\x00\x16"
 
@@ -62,6 +64,7 @@ class Server:
         limit: PrefixLimit | NoLimit | None = None,
         forbidden: Callable[[str], bool] = isForbiddenPeer,
         nonceKey: bytes | None = None,
+        whole: bool = False,
     ) -> None:
         """
         @param realm: of the long-term credentials, at most 24 bytes.
@@ -73,6 +76,7 @@ class Server:
         @param limit: how much is answered to the unauthenticated.
         @param forbidden: the deny list; another one only for laboratories.
         @param nonceKey: shared by processes that share a port.
+        @param whole: whether the shell can carry out L{SendWhole}.
 
         @raise ValueError: the realm is too long.
         """
@@ -85,7 +89,8 @@ class Server:
         self._idCounter = 0
         self._nonces = Nonces(nonceKey or entropy(32), features=features(guards))
         limits = limits or Limits()
-        self._table = table = AllocationTable(ports, limits, external or {}, ownHosts)
+        self._meter = meter = Meter(limits, self.counters)
+        self._table = table = AllocationTable(ports, meter, external or {}, ownHosts)
         self._policy = PeerPolicy(table.outsideHosts, table.ownHosts, forbidden)
         self._authenticator = Authenticator(
             realm,
@@ -94,7 +99,11 @@ class Server:
             PrefixLimit() if limit is None else limit,
             self.counters,
         )
-        self._methods = Methods(table, limits, self._policy, self._opened, self._closed)
+        self._whole = whole
+        allocating = Allocating(table, meter, entropy, self._opened)
+        self._methods = Methods(
+            table, limits, self._policy, allocating, self._closed, whole
+        )
 
     def nonceFor(self, username: str, now: float) -> bytes:
         """
@@ -107,7 +116,7 @@ class Server:
         """
         @return: what lives now.
         """
-        return list(self._table.relays.values())
+        return [each for each in self._table.relays.values() if not each.reserved]
 
     def relayHosts(self) -> frozenset[str]:
         """
@@ -121,7 +130,7 @@ class Server:
         """
         for each in self.allocations():
             if each.username == username:
-                self._closed(each, "revoked")
+                self._closed(each, "revoked", now)
 
     def holds(self, local: Address, client: Address) -> bool:
         """
@@ -135,7 +144,10 @@ class Server:
         """
         allocation = self._table.find(local, client)
         if allocation is not None:
-            self._closed(allocation, "disconnected")
+            twin = allocation.twin
+            self._closed(allocation, "disconnected", now)
+            if twin is not None:
+                self._closed(twin, "disconnected", now)
 
     # --- handlers -----------------------------------------------------------
 
@@ -214,7 +226,7 @@ class Server:
         Remove what has expired.
         """
         for allocation in self._table.takeExpired(now):
-            self._closed(allocation, "expired")
+            self._closed(allocation, "expired", now)
 
     # --- drains -------------------------------------------------------------
 
@@ -228,7 +240,7 @@ class Server:
 
     def takeEvents(self) -> list[object]:
         """
-        @return: L{AllocationOpened} and L{AllocationClosed}.
+        @return: L{AllocationOpened}, L{AllocationClosed} and L{SendWhole}.
         """
         taken, self._events = self._events, []
         return taken
@@ -261,13 +273,16 @@ class Server:
         if length > size - 4:
             self.counters["malformed"] += 1
             return
+        packets = allocation.sentPackets
+        if packets >= allocation.sentDue and not self._meter.passes(allocation, now):
+            return
         payload = data[4 : 4 + length]
-        allocation.sentPackets += 1
+        allocation.sentPackets = packets + 1
         allocation.sentBytes += length
         if channel.own:
             self._deliver(allocation, payload, channel.peer, now)
         else:
-            self._datagrams.append(Datagram(payload, allocation.relayed, channel.peer))
+            self._datagrams.append(Datagram(payload, channel.relayed, channel.peer))
 
     def _sendReceived(
         self, data: bytes, local: Address, remote: Address, now: float
@@ -280,20 +295,31 @@ class Server:
             self.counters["no allocation"] += 1
             return
         read = readIndication(data)
+        whole = False
         if read is None:
-            self.counters["malformed"] += 1
-            return
+            read = readWhole(data) if self._whole else None
+            if read is None:
+                self.counters["malformed"] += 1
+                return
+            whole = True
         peer, payload = read
         permission = allocation.permissions.get(peer[0])
         if permission is None or permission.expires <= now or not peer[1]:
             self.counters["no permission"] += 1
             return
-        allocation.sentPackets += 1
+        packets = allocation.sentPackets
+        if packets >= allocation.sentDue and not self._meter.passes(allocation, now):
+            return
+        allocation.sentPackets = packets + 1
         allocation.sentBytes += len(payload)
         if self._policy.isOwn(peer[0]):
             self._deliver(allocation, payload, peer, now)
+            return
+        datagram = Datagram(payload, permission.relayed, peer)
+        if whole:
+            self._events.append(SendWhole(datagram))
         else:
-            self._datagrams.append(Datagram(payload, allocation.relayed, peer))
+            self._datagrams.append(datagram)
 
     def _deliver(
         self, sender: Allocation, data: bytes, peer: Address, now: float
@@ -302,10 +328,11 @@ class Server:
         Bring data to another relayed address of ours, and to nothing else.
         """
         receiver = self._table.outside.get(peer)
-        if receiver is None:
+        origin = None if receiver is None else sender.of(receiver.family)
+        if receiver is None or origin is None:
             self.counters["no such relayed address"] += 1
         else:
-            self._fromPeer(receiver, data, sender.outside, now)
+            self._fromPeer(receiver, data, origin.outside, now)
 
     def _fromPeer(
         self, allocation: Allocation, data: bytes, peer: Address, now: float
@@ -336,31 +363,24 @@ class Server:
                 peer,
                 data,
             )
-        allocation.receivedPackets += 1
+        packets = allocation.receivedPackets
+        if packets >= allocation.receivedDue and not (
+            self._meter.passes(allocation, now)
+        ):
+            return
+        allocation.receivedPackets = packets + 1
         allocation.receivedBytes += size
         self._datagrams.append(Datagram(framed, allocation.local, allocation.client))
 
     # --- allocations --------------------------------------------------------
 
     def _opened(self, allocation: Allocation) -> None:
-        self._events.append(
-            AllocationOpened(allocation.username, allocation.client, allocation.outside)
-        )
+        self._events.append(AllocationOpened.of(allocation))
 
-    def _closed(self, allocation: Allocation, reason: str) -> None:
-        self._table.remove(allocation)
-        self._events.append(
-            AllocationClosed(
-                allocation.username,
-                allocation.client,
-                allocation.outside,
-                reason,
-                allocation.sentPackets,
-                allocation.sentBytes,
-                allocation.receivedPackets,
-                allocation.receivedBytes,
-            )
-        )
+    def _closed(self, allocation: Allocation, reason: str, now: float) -> None:
+        self._table.remove(allocation, now)
+        if not allocation.reserved:
+            self._events.append(AllocationClosed.of(allocation, reason))
 
 
 _REQUESTS = frozenset(

@@ -1,5 +1,5 @@
 """
-Where the relay looks up allocations, and how many there may be.
+Where the relay looks up allocations.
 """
 
 from __future__ import annotations
@@ -7,20 +7,16 @@ from __future__ import annotations
 import heapq
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Final, Protocol, TypeVar
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final, Protocol
 
 from punchd.core import Address
-from punchd.stun.address import prefixOf
 
 from .allocation import Allocation
-from .guards import Guard
+from .limits import Meter
 from .transport import withoutTransport
 
 _NEVER: Final = math.inf
-
-_Key = TypeVar("_Key")
 
 
 class RelayPorts(Protocol):
@@ -28,13 +24,20 @@ class RelayPorts(Protocol):
     Where relayed addresses come from: the shell's sockets.
     """
 
-    def open(self, family: int, even: bool = False) -> Address | None:
+    @property
+    def families(self) -> Collection[int]:
+        """
+        @return: of 4 and 6, those in which ports can be had.
+        """
+
+    def open(self, family: int, even: bool = False, number: int = 0) -> Address | None:
         """
         Open a UDP port whose datagrams come to the server with this address
         as C{local}.
 
         @param family: 4 or 6.
         @param even: whether the port's number has to be even.
+        @param number: which one it has to be; 0 for any.
 
         @return: the bound address, with a host that is no wildcard; L{None}
             when there is no port to be had.
@@ -46,23 +49,8 @@ class RelayPorts(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """
-    How much of everything.
-
-    @ivar allocations: altogether.
-    @ivar perUser: allocations a user, renewed credentials counting as one.
-    @ivar perPrefix: allocations of one network, /24 or /56: keys are free.
-    @ivar permissions: hosts an allocation.
-    @ivar channels: channels an allocation.
-    """
-
-    allocations: int = 10000
-    perUser: int = 8
-    perPrefix: int = 256
-    permissions: int = 64
-    channels: int = 64
+#: How often an even port is tried whose successor is taken.
+_PAIRS: Final = 8
 
 
 class AllocationTable:
@@ -80,23 +68,23 @@ class AllocationTable:
     def __init__(
         self,
         ports: RelayPorts,
-        limits: Limits,
+        meter: Meter,
         external: Mapping[str, str],
         ownHosts: Iterable[str] = (),
     ) -> None:
         """
+        @param meter: told what comes and goes.
         @param external: the public host of each local one that differs.
         """
         self._ports = ports
-        self._limits = limits
+        self._meter = meter
         self._external = dict(external)
         self.ownHosts = {*ownHosts, *external, *external.values()}
         self.clients: dict[Address, dict[Address, Allocation]] = {}
         self.relays: dict[Address, Allocation] = {}
         self.outside: dict[Address, Allocation] = {}
         self.outsideHosts: Counter[str] = Counter()
-        self._users: Counter[tuple[str, str]] = Counter()
-        self._prefixes: Counter[str] = Counter()
+        self._reserved: dict[bytes, Allocation] = {}
         # Allocations by the second they expire in, and those seconds.
         self._wheel: dict[int, dict[Allocation, None]] = {}
         self._seconds: list[int] = []
@@ -112,50 +100,69 @@ class AllocationTable:
         clients = self.clients.get(local)
         return None if clients is None else clients.get(client)
 
-    def refusal(self, guard: Guard, username: str, client: Address) -> int | None:
+    @property
+    def families(self) -> Collection[int]:
         """
-        @return: the error code for one more allocation, if it is too many
-            (RFC 8656, 7.2).
+        Of 4 and 6, those in which there are relayed addresses.
         """
-        if self._users[_owner(guard, username)] >= self._limits.perUser:
-            return 486
-        if self._prefixes[prefixOf(client[0])] >= self._limits.perPrefix:
-            return 486
-        if len(self.relays) >= self._limits.allocations:
-            return 508
+        return self._ports.families
+
+    def openPort(self, family: int, even: bool) -> Address | None:
+        """
+        @return: an address for L{add}, if there is one.
+        """
+        return self._ports.open(family, even)
+
+    def openPair(self, family: int) -> tuple[Address, Address] | None:
+        """
+        @return: an address with an even port and the one after it.
+        """
+        for _ in range(_PAIRS):
+            first = self._ports.open(family, True)
+            if first is None:
+                return None
+            second = self._ports.open(family, number=first[1] + 1)
+            if second is not None:
+                return first, second
+            self._ports.close(first)
         return None
 
-    def open(
-        self,
-        guard: Guard,
-        username: str,
-        key: bytes,
-        local: Address,
-        client: Address,
-        family: int,
-        even: bool,
-        transactionId: bytes,
-    ) -> Allocation | None:
+    def outsideOf(self, relayed: Address) -> Address:
         """
-        Make an allocation that has expired already: L{extend} it.
+        @return: how peers see that address.
+        """
+        return self._external.get(relayed[0], relayed[0]), relayed[1]
 
-        @return: the allocation, or L{None} when there is no port.
+    def add(self, allocation: Allocation) -> None:
         """
-        relayed = self._ports.open(family, even)
-        if relayed is None:
-            return None
-        outside = (self._external.get(relayed[0], relayed[0]), relayed[1])
-        allocation = Allocation(
-            guard, username, key, local, client, relayed, outside, family, transactionId
-        )
-        self.clients.setdefault(local, {})[client] = allocation
-        self.relays[relayed] = allocation
+        Take in an allocation that has expired already: L{extend} it.
+        """
+        local, outside = allocation.local, allocation.outside
+        if not allocation.reserved:
+            # Of twins, the first one is found here.
+            clients = self.clients.setdefault(local, {})
+            clients.setdefault(allocation.client, allocation)
+        self.relays[allocation.relayed] = allocation
         self.outside[outside] = allocation
         self.outsideHosts[outside[0]] += 1
-        self.ownHosts.update((withoutTransport(local)[0], relayed[0], outside[0]))
-        self._users[_owner(guard, username)] += 1
-        self._prefixes[prefixOf(client[0])] += 1
-        return allocation
+        for host in (withoutTransport(local)[0], allocation.relayed[0], outside[0]):
+            self.ownHosts.add(host)
+        self._meter.opened(allocation)
+
+    def reserve(self, token: bytes, allocation: Allocation, expires: float) -> None:
+        """
+        Keep an address for who shows the token.
+        """
+        allocation.reserved, allocation.token = True, token
+        self._reserved[token] = allocation
+        self.add(allocation)
+        self.extend(allocation, expires)
+
+    def reservation(self, token: bytes) -> Allocation | None:
+        """
+        @return: what is reserved under the token.
+        """
+        return self._reserved.get(token)
 
     def extend(self, allocation: Allocation, expires: float) -> None:
         """
@@ -171,21 +178,30 @@ class AllocationTable:
             self.due = self._seconds[0]
         bucket[allocation] = None
 
-    def remove(self, allocation: Allocation) -> None:
+    def remove(self, allocation: Allocation, now: float, keep: bool = False) -> None:
         """
-        Take an allocation out and close its port.
+        Take an allocation out.
+
+        @param keep: whether its port stays open, for another one.
         """
         self._forget(allocation)
-        clients = self.clients[allocation.local]
-        del clients[allocation.client]
-        if not clients:
-            del self.clients[allocation.local]
+        twin = allocation.part()
+        if allocation.reserved and allocation.token is not None:
+            del self._reserved[allocation.token]
+        else:
+            clients = self.clients[allocation.local]
+            if twin is not None:
+                clients[allocation.client] = twin
+            else:
+                del clients[allocation.client]
+                if not clients:
+                    del self.clients[allocation.local]
         del self.relays[allocation.relayed]
         del self.outside[allocation.outside]
         _lessen(self.outsideHosts, allocation.outside[0])
-        _lessen(self._users, _owner(allocation.guard, allocation.username))
-        _lessen(self._prefixes, prefixOf(allocation.client[0]))
-        self._ports.close(allocation.relayed)
+        self._meter.closed(allocation, now)
+        if not keep:
+            self._ports.close(allocation.relayed)
 
     def takeExpired(self, now: float) -> list[Allocation]:
         """
@@ -204,14 +220,7 @@ class AllocationTable:
             bucket.pop(allocation, None)
 
 
-def _owner(guard: Guard, username: str) -> tuple[str, str]:
-    """
-    @return: whom limits are counted for: equal names of two guards are two.
-    """
-    return guard.name, guard.identityOf(username)
-
-
-def _lessen(counter: Counter[_Key], key: _Key) -> None:
+def _lessen(counter: Counter[str], key: str) -> None:
     """
     Count down, and keep no zeros.
     """

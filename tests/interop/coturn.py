@@ -199,14 +199,24 @@ class ServerShell:
             forbidden=lambda host: False,
         )
 
-    def open(self, family: int, even: bool = False) -> Address | None:
+    @property
+    def families(self) -> set[int]:
+        """
+        @return: those that there are hosts of.
+        """
+        return set(self._host)
+
+    def open(self, family: int, even: bool = False, number: int = 0) -> Address | None:
         """
         @return: the address of a new socket.
         """
         if family not in self._host:
             return None
         while True:
-            made = udp(self._host[family])
+            try:
+                made = udp(self._host[family], number)
+            except OSError:
+                return None
             address = nameOf(made)
             if even and address[1] % 2:
                 made.close()

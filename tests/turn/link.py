@@ -45,20 +45,33 @@ class Ports:
         self.hosts = {4: RELAY, 6: "2001:db8::10"} if hosts is None else hosts
         self.limit = limit
         self.live: list[Address] = []
+        self.taken: set[int] = set()
         self._next = count(50001)
 
-    def open(self, family: int, even: bool = False) -> Address | None:
+    @property
+    def families(self) -> set[int]:
         """
-        @return: the next port that has not been used yet.
+        @return: those that there are hosts of.
+        """
+        return set(self.hosts)
+
+    def open(self, family: int, even: bool = False, number: int = 0) -> Address | None:
+        """
+        @return: the next port that has not been used yet, or the one asked for.
         """
         if family not in self.hosts or len(self.live) >= self.limit:
             return None
-        port = next(self._next)
-        if even and port % 2:
+        port = number or next(self._next)
+        while not number and ((even and port % 2) or self._isOpen(family, port)):
             port = next(self._next)
         address = (self.hosts[family], port)
+        if self._isOpen(family, port) or port in self.taken:
+            return None
         self.live.append(address)
         return address
+
+    def _isOpen(self, family: int, port: int) -> bool:
+        return (self.hosts[family], port) in self.live
 
     def close(self, address: Address) -> None:
         """

@@ -15,7 +15,7 @@ from punchd.stun.limit import PrefixLimit
 from punchd.stun.message import Method, parse, request
 from punchd.turn.channeldata import SEND_INDICATION, channelData, indication
 from punchd.turn.credentials import makeCredentials
-from punchd.turn.table import Limits
+from punchd.turn.limits import Limits, Quota
 from tests.turn.link import CLIENT, LISTEN, OTHER, PEER, REALM, SECRET, Link, Raw
 
 RELAYED = ("203.0.113.10", 50001)
@@ -262,7 +262,7 @@ def test_quotas() -> None:
     Allocations are limited by user however often credentials are renewed, by
     network whatever the user, and altogether.
     """
-    link = Link(limits=Limits(allocations=6, perUser=2, perPrefix=4))
+    link = Link(limits=Limits(user=Quota(2), network=Quota(4), all=Quota(6)))
 
     def code(handle: str, expiry: int, host: str, port: int) -> int:
         credentials = makeCredentials(SECRET, handle, 4_000_000_000 + expiry)
@@ -313,7 +313,7 @@ def test_churnLeavesNothing() -> None:
     """
     Allocate, permit, send, give back, many times: memory returns to its level.
     """
-    link = Link(limits=Limits(perUser=10**6))
+    link = Link(limits=Limits(user=Quota(), network=Quota()))
 
     def churn(count: int) -> None:
         for number in range(count):

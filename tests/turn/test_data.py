@@ -11,7 +11,7 @@ import pytest
 from punchd.stun.attributes import Attribute
 from punchd.stun.message import Method, parse, request
 from punchd.turn.channeldata import SEND_INDICATION, channelData, indication
-from punchd.turn.table import Limits
+from punchd.turn.limits import Limits
 from tests.turn.link import CLIENT, LISTEN, PEER, Link, Raw
 
 RELAYED = ("203.0.113.10", 50001)
