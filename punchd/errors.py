@@ -112,6 +112,12 @@ class RendezvousUnreachable(RemoteError):
     """
 
 
+class ProxyFailed(RemoteError):
+    """
+    The HTTP proxy does not lead there.
+    """
+
+
 class FingerprintMismatch(RemoteError):
     """
     The rendezvous showed another key than the one in its URL.

@@ -38,6 +38,7 @@ class PunchingSocket:
         self._spares: dict[Address, IDatagramPort] = {}
         self._relays: dict[Address, RelaySender] = {}
         self._streams: set[Address] = set()
+        self._transports: dict[Address, str] = {}
 
     def open(self, port: int) -> None:
         """
@@ -118,11 +119,22 @@ class PunchingSocket:
         if port is not None:
             port.sendMany(burst)
 
-    def addRelay(self, relayed: Address, send: RelaySender) -> None:
+    def addRelay(
+        self, relayed: Address, send: RelaySender, transport: str = "udp"
+    ) -> None:
         """
         From now on datagrams from C{relayed} leave through C{send}.
+
+        @param transport: what they travel by: C{"udp"}, C{"tcp"} or C{"tls"}.
         """
         self._relays[relayed] = send
+        self._transports[relayed] = transport
+
+    def transportOf(self, local: Address) -> str:
+        """
+        @return: what datagrams from there travel by.
+        """
+        return self._transports.get(local, "udp")
 
     def isRelay(self, local: Address) -> bool:
         """
@@ -135,6 +147,7 @@ class PunchingSocket:
         The relayed address is ours no more.
         """
         self._relays.pop(relayed, None)
+        self._transports.pop(relayed, None)
 
     def addStream(self, base: Address, send: RelaySender) -> bool:
         """

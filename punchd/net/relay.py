@@ -6,50 +6,55 @@ its sessions.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from typing import Final
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from punchd.core import Address, Datagram, Entropy
 from punchd.errors import RelayRefused
-from punchd.stun.address import isForbiddenPeer
+from punchd.interfaces import IBatchReceiver
 from punchd.turn.client import (
     Allocated,
     AllocationFailed,
     AllocationLost,
-    Client,
     PermissionFailed,
     RelayedDatagram,
 )
 
-from .driver import Driver
+from .attempt import Attempt
+from .legs import makeLeg
+from .proxy import Proxy
 from .punching import PunchingSocket
+from .race import Race
 from .udp import Received, Run
+from .ways import RelayCredentials, Way
+from .wishes import Wishes
+
+__all__ = ["Relay", "RelayCredentials"]
+
+#: Seconds before the next way to the relay is tried as well, at the least.
+HEAD_START: Final = 0.25
+#: Seconds after which a server that has not been heard over UDP is thought not to
+#: be reached by it.
+SILENT: Final = 1.0
+#: Seconds for which an allocation is kept that nobody uses.
+IDLE: Final = 300.0
 
 
-@dataclass(frozen=True, slots=True)
-class RelayCredentials:
-    """
-    What the rendezvous hands to a registered client (RFC 8656, section 5).
-
-    @ivar nonce: a nonce that is good for the first request, so that it costs
-        one round trip only.
-    """
-
-    username: str
-    password: str
-    realm: str
-    nonce: bytes | None
-
-
+@implementer(IBatchReceiver)
 class Relay:
     """
-    I allocate when somebody needs it, and keep the allocation.
+    I allocate when somebody needs it, by the first way that works, and keep the
+    allocation until it has been idle for long.
 
     @ivar relayed: the relayed transport address, while there is one.
     @ivar onChanged: called when L{relayed} has changed.
+    @ivar credentials: those for the relay of the rendezvous.
+    @ivar udpHeard: whether the rendezvous answers over UDP.
+    @ivar rtt: seconds to the rendezvous and back over UDP, if known.
     """
 
     log = Logger()
@@ -57,26 +62,61 @@ class Relay:
     def __init__(
         self,
         socket: PunchingSocket,
-        server: Address,
+        ways: Sequence[Way],
         clock: IReactorTime,
         entropy: Entropy,
         onChanged: Callable[[], None],
+        *,
+        proxy: Proxy | None = None,
     ) -> None:
-        self.server = server
+        """
+        @param ways: how to get to relays, in the order in which to try.
+        """
         self.relayed: Address | None = None
         self.onChanged = onChanged
         self.credentials: RelayCredentials | None = None
+        self.udpHeard = False
+        self.rtt: float | None = None
+        self._ways = list(ways)
+        self._proxy = proxy
         self._socket = socket
         self._clock = clock
         self._entropy = entropy
-        self._driver: Driver | None = None
-        self._client: Client | None = None
-        self._permitted: dict[object, set[str]] = {}
-        self._wanted: set[str] = set()
+        self._since = clock.seconds()
+        self._best: Way | None = None
+        self._race: Race | None = None
+        self._attempt: Attempt | None = None
+        # All that may get something by the punching socket.
+        self._udp: list[Attempt] = []
+        self._idle: IDelayedCall | None = None
+        self._wishes = Wishes()
         self._waiting: list[Deferred[Address]] = []
+        self._warned: set[str] = set()
         # What came for others in the batch that is being read.
         self._arrived: list[Run] = []
-        self.rtt: float | None = None
+
+    @property
+    def ways(self) -> Sequence[Way]:
+        """
+        How to get to relays.
+        """
+        return self._ways
+
+    @ways.setter
+    def ways(self, ways: Sequence[Way]) -> None:
+        if list(ways) != self._ways:
+            self._ways = list(ways)
+            self._since = self._clock.seconds()
+            if self._attempt is not None and self._attempt.way not in self._ways:
+                # Another rendezvous: its relay knows nothing of us.
+                self._attempt.lost("the rendezvous is another one")
+
+    @property
+    def way(self) -> Way | None:
+        """
+        The one that is used.
+        """
+        return None if self._attempt is None else self._attempt.way
 
     def whenAllocated(self) -> Deferred[Address]:
         """
@@ -85,51 +125,143 @@ class Relay:
         @return: fires with the relayed address, or fails with
             L{RelayRefused}.
         """
-        waiting: Deferred[Address] = Deferred(self._forgetWaiter)
+        waiting: Deferred[Address] = Deferred(lambda each: self._waiting.remove(each))
         if self.relayed is not None:
             waiting.callback(self.relayed)
+            self._watch()
             return waiting
-        credentials = self.credentials
-        if credentials is None:
+        ways = self._order()
+        if not ways:
             waiting.errback(RelayRefused("The rendezvous offers no relay."))
             return waiting
         self._waiting.append(waiting)
-        if self._client is None:
-            client = self._client = Client(self.server, entropy=self._entropy)
-            if self.rtt is not None:
-                client.rtt = self.rtt
-            self._driver = Driver(
-                client, self._socket.send, self._happened, self._clock
-            )
-            self._driver.call(
-                client.allocate,
-                credentials.username,
-                credentials.password,
-                credentials.realm,
-                credentials.nonce,
-            )
-            self._permit()
+        if self._race is None:
+            make, won, failed = self._makeAttempt, self._won, self._failed
+            race = Race(self._clock, ways, self._headStart, make, won, failed)
+            self._race = race
+            race.begin()
         return waiting
 
-    def _forgetWaiter(self, waiting: Deferred[Address]) -> None:
-        self._waiting.remove(waiting)
+    # --- the race
+
+    def _order(self) -> list[Way]:
+        ways = [w for w in self._ways if w.credentials or self.credentials]
+        best = self._best
+        if best in ways and best.transport != "udp":
+            ways.remove(best)
+            ways.insert(0, best)
+        return ways
+
+    def _headStart(self, way: Way) -> float:
+        silent = self._clock.seconds() - self._since >= SILENT and not self.udpHeard
+        if way.transport == "udp" and silent:
+            return 0.0
+        return max(HEAD_START, 3 * (self.rtt or 0.0))
+
+    def _makeAttempt(self, way: Way) -> Attempt:
+        credentials = way.credentials or self.credentials
+        assert credentials is not None
+        attempt = Attempt(
+            way,
+            makeLeg(way, self._socket, self._proxy, self),
+            credentials,
+            self._clock,
+            self._entropy,
+            self.rtt,
+            self._happened,
+            self._flush,
+        )
+        self._udp = [each for each in self._udp if not each.over]
+        if way.transport == "udp":
+            self._udp.append(attempt)
+        return attempt
+
+    def _won(self, attempt: Attempt, event: Allocated) -> None:
+        self._race = None
+        self._attempt = attempt
+        self._best = attempt.way
+        self.relayed = event.relayed
+        self._socket.addRelay(event.relayed, self._send, attempt.way.transport)
+        self._permit()
+        self.log.info(
+            "Relayed address {host}:{port}, {way}",
+            host=event.relayed[0],
+            port=event.relayed[1],
+            way=str(attempt.way),
+            event="relayed-address",
+        )
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            waiter.callback(event.relayed)
+        self._watch()
+        self.onChanged()
+
+    def _failed(self, refusal: RelayRefused) -> None:
+        self._race = None
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            waiter.errback(refusal)
+
+    # --- its life
 
     @property
     def wanted(self) -> bool:
         """
         Whether anybody uses it.
         """
-        return bool(self._permitted)
+        return bool(self._wishes)
 
     def check(self) -> None:
         """
         Find out whether the allocation still lives, and get one if there is
         none.
         """
-        if self.relayed is None:
+        attempt = self._attempt
+        if attempt is None:
             self.whenAllocated().addErrback(lambda _: None)
-        elif self._client is not None and self._driver is not None:
-            self._driver.call(self._client.refresh)
+            return
+        hosts = {host for host, _ in self._socket.network.localHosts()}
+        if not attempt.leg.stillOurs(hosts):
+            attempt.lost("this machine has other addresses")
+        elif attempt.core is not None and attempt.driver is not None:
+            attempt.driver.call(attempt.core.refresh)
+
+    def unheard(self) -> None:
+        """
+        Whether the rendezvous answers over UDP is to be found out anew.
+        """
+        self.udpHeard = False
+        self._since = self._clock.seconds()
+
+    def networkChanged(self) -> None:
+        """
+        What was the best way may be none any more.
+        """
+        self._best = None
+        self.unheard()
+
+    def _watch(self) -> None:
+        """
+        Give the allocation back when nobody has used it for long.
+        """
+        idle = self._idle
+        if self.relayed is None or self._wishes:
+            self._idle = None
+            if idle is not None and idle.active():
+                idle.cancel()
+        elif idle is not None and idle.active():
+            idle.reset(IDLE)
+        else:
+            self._idle = self._clock.callLater(IDLE, self._giveBack)
+
+    def _giveBack(self) -> None:
+        self._idle = None
+        attempt = self._attempt
+        self.log.info("The relayed address was given back: nobody uses it")
+        self._forget()
+        if attempt is not None:
+            attempt.abandon()
+        self.onChanged()
 
     def permit(self, user: object, hosts: Iterable[str]) -> None:
         """
@@ -138,28 +270,29 @@ class Relay:
 
         @param user: whose peer they belong to.
         """
-        # No relay serves private networks; asking would only cost packets.
-        wanted = {host for host in hosts if not isForbiddenPeer(host)}
-        known = self._permitted.setdefault(user, set())
-        if not wanted <= known:
-            known |= wanted
-            self._wanted |= wanted
+        new = self._wishes.add(user, hosts)
+        self._watch()
+        if new:
             self._permit()
 
     def forget(self, user: object) -> None:
         """
         C{user} is no more: what only it wanted is not refreshed any longer.
         """
-        self._permitted.pop(user, None)
-        before, self._wanted = self._wanted, set().union(*self._permitted.values())
-        gone = before - self._wanted
-        if gone and self._client is not None and self._driver is not None:
-            self._client.forget(sorted(gone))
-            self._driver.wake()
+        gone = self._wishes.remove(user)
+        attempt = self._attempt
+        if gone and attempt is not None and attempt.core and attempt.driver:
+            attempt.core.forget(sorted(gone))
+            attempt.driver.wake()
+        self._watch()
 
     def _permit(self) -> None:
-        if self._client is not None and self._driver is not None and self._wanted:
-            self._driver.call(self._client.permit, sorted(self._wanted))
+        attempt = self._attempt
+        hosts = sorted(self._wishes.hosts)
+        if hosts and attempt is not None and attempt.core and attempt.driver:
+            attempt.driver.call(attempt.core.permit, hosts)
+
+    # --- datagrams
 
     def datagramReceived(self, data: bytes, local: Address, remote: Address) -> None:
         """
@@ -172,50 +305,40 @@ class Relay:
         Several datagrams came from the server; what they carry is passed on
         together.
         """
-        if self._driver is None:
-            return
-        self._driver.datagramsReceived(datagrams)
+        for attempt in self._udp:
+            if attempt.driver is not None:
+                attempt.driver.datagramsReceived(datagrams)
+        self._flush()
+
+    def _flush(self) -> None:
         arrived, self._arrived = self._arrived, []
         if arrived:
             self._socket.demux.runsReceived(arrived)
 
     def _send(self, datagrams: Sequence[Datagram]) -> None:
-        client, driver = self._client, self._driver
-        if client is None or driver is None:
+        attempt = self._attempt
+        if attempt is None or attempt.core is None or attempt.driver is None:
             return
-        now = driver.now()
-        wanted = self._wanted
+        client, now = attempt.core, attempt.driver.now()
+        wanted = self._wishes.hosts
         for datagram in datagrams:
             if datagram.remote[0] not in wanted:
                 continue
             client.send(datagram.data, datagram.remote, now)
-        driver.wake()
+        attempt.driver.wake()
 
-    def _happened(self, event: object) -> None:
-        if isinstance(event, RelayedDatagram):
+    def _happened(self, attempt: Attempt, event: object) -> None:
+        if attempt is not self._attempt:
+            self._warn(attempt, event)
+            if self._race is not None:
+                self._race.happened(attempt, event)
+        elif isinstance(event, RelayedDatagram):
             self._carried(event)
-        elif isinstance(event, Allocated):
-            self.relayed = event.relayed
-            self._socket.addRelay(event.relayed, self._send)
-            self.log.info(
-                "Relayed address {host}:{port}",
-                host=event.relayed[0],
-                port=event.relayed[1],
-            )
-            waiting, self._waiting = self._waiting, []
-            for waiter in waiting:
-                waiter.callback(event.relayed)
-            self.onChanged()
-        elif isinstance(event, AllocationFailed):
-            self._forget()
-            waiting, self._waiting = self._waiting, []
-            for waiter in waiting:
-                waiter.errback(RelayRefused(event.reason, event.code))
         elif isinstance(event, AllocationLost):
             self.log.info("The relay allocation was lost: {why}", why=event.reason)
             self._forget()
             self.onChanged()
-            if self._permitted:
+            if self._wishes:
                 self.whenAllocated().addErrback(lambda _: None)
         elif isinstance(event, PermissionFailed):
             self.log.debug(
@@ -223,6 +346,18 @@ class Relay:
                 host=event.host,
                 code=event.code,
             )
+
+    def _warn(self, attempt: Attempt, event: object) -> None:
+        """
+        Say once what is wrong with a proxy or a relay of the user's.
+        """
+        if not isinstance(event, AllocationFailed):
+            return
+        way = attempt.way
+        text = f"No relay by {way}: {event.reason.rstrip('.')}."
+        if (way.proxied or way.credentials) and text not in self._warned:
+            self._warned.add(text)
+            self.log.warn("{text}", text=text, event="relay-failed")
 
     def _carried(self, event: RelayedDatagram) -> None:
         if self.relayed is None:
@@ -233,27 +368,31 @@ class Relay:
         else:
             arrived.append(([event.data], self.relayed, event.peer))
 
+    # --- the end
+
     def _forget(self) -> None:
-        driver, self._driver = self._driver, None
-        self._client = None
-        if driver is not None:
-            driver.stop()
+        self._attempt = None
         if self.relayed is not None:
             self._socket.removeRelay(self.relayed)
             self.relayed = None
+        self._watch()
 
     def release(self) -> None:
         """
-        Give the allocation back.
+        Give the allocation back, at once.
         """
-        if self._client is not None and self._driver is not None:
-            self._driver.call(self._client.release)
         had = self.relayed is not None
+        race, self._race = self._race, None
+        if race is not None:
+            race.stop(Attempt.drop)
+        attempt = self._attempt
+        self._wishes.clear()
         self._forget()
+        for each in self._udp if attempt is None else [attempt, *self._udp]:
+            each.drop()
+        self._udp.clear()
         if had:
             self.onChanged()
-        self._permitted.clear()
-        self._wanted.clear()
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:
             waiter.errback(RelayRefused("The client stops."))

@@ -33,9 +33,9 @@ SIGNALING: Final = b"punchd/1"
 TURN: Final = b"stun.turn"
 
 
-def _context(identity: Identity | None) -> SSL.Context:
+def _context(identity: Identity | None, least: int = SSL.TLS1_3_VERSION) -> SSL.Context:
     context = SSL.Context(SSL.TLS_METHOD)
-    context.set_min_proto_version(SSL.TLS1_3_VERSION)
+    context.set_min_proto_version(least)
     # Buffers of an idle connection are given back: most are idle most of the time.
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     # A resumed session would not show its certificate again.
@@ -147,22 +147,28 @@ class ClientCredentials:
 
     def __init__(
         self,
-        identity: Identity,
+        identity: Identity | None,
         fingerprint: str | None,
         host: str,
         authorities: str | None = None,
+        *,
+        protocol: bytes = SIGNALING,
+        least: int = SSL.TLS1_3_VERSION,
     ) -> None:
         """
+        @param identity: who we are; L{None} to show no certificate.
         @param fingerprint: the peer id of the server's key; L{None} to accept
             what authorities vouch for.
         @param host: the name or address that it is reached at.
         @param authorities: the path of a PEM file; the machine's own without.
+        @param protocol: what is to be spoken, as ALPN names it.
+        @param least: the oldest version of TLS to accept.
         """
         self.mismatch: FingerprintMismatch | CertificateRejected | None = None
         self._fingerprint = fingerprint
         self._host = host
-        self._sslContext = context = _context(identity)
-        context.set_alpn_protos([SIGNALING])
+        self._sslContext = context = _context(identity, least)
+        context.set_alpn_protos([protocol])
         context.set_verify(SSL.VERIFY_PEER, self._verify)
         if authorities is not None:
             context.load_verify_locations(authorities)

@@ -2,41 +2,39 @@
 How a client gets a TLS connection to its rendezvous.
 
 The ports of the URL are tried in their order, each with a head start of 300 ms
-before the next one; the first complete TLS handshake wins.  A firewall that
-swallows packets to one port therefore costs 300 ms, not a time-out.
+before the next one, and then through the proxy, if there is one; the first
+complete TLS handshake wins.  A firewall that swallows packets to one port
+therefore costs 300 ms, not a time-out.  The way that was the last to win is
+tried first.
 """
 
 from __future__ import annotations
 
-import ipaddress
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
-from twisted.internet.endpoints import (
-    HostnameEndpoint,
-    TCP4ClientEndpoint,
-    TCP6ClientEndpoint,
-)
 from twisted.internet.error import ConnectError, DNSLookupError
-from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import (
     IDelayedCall,
     IHandshakeListener,
     IStreamClientEndpoint,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from punchd.errors import (
     CertificateRejected,
     FingerprintMismatch,
+    ProxyFailed,
     PunchError,
     RendezvousUnreachable,
 )
+from punchd.net.proxy import ProxiedEndpoint, Proxy, reasonOf
+from punchd.net.reaching import endpointTo, withTLS
 from punchd.net.tls import SIGNALING, ClientCredentials
+from punchd.net.ways import HTTPS
 from punchd.signaling.url import RendezvousURL
 
 #: Seconds before the next port is tried as well.
@@ -123,26 +121,51 @@ class Handshake(Protocol):
         self.abort()
 
 
+class Way(NamedTuple):
+    """
+    @ivar proxied: whether through the proxy.
+    """
+
+    port: int
+    proxied: bool = False
+
+
 class Approach:
     """
-    I make one attempt to reach a rendezvous, on all its ports.
+    I make one attempt to reach a rendezvous, by all ways.
+
+    @ivar way: the one that has won.
     """
 
     def __init__(
-        self, reactor: Any, url: RendezvousURL, credentials: ClientCredentials
+        self,
+        reactor: Any,
+        url: RendezvousURL,
+        credentials: ClientCredentials,
+        proxy: Proxy | None = None,
+        first: Way | None = None,
     ) -> None:
+        """
+        @param first: the way to try first.
+        """
+        self.way: Way | None = None
         self._reactor = reactor
         self._url = url
         self._credentials = credentials
-        self._factory = TLSMemoryBIOFactory(
-            credentials, True, Factory.forProtocol(Handshake), reactor
-        )
-        self._factory.wrappedFactory.noisy = False
-        # A box is one write: there is nothing to gather until the next turn.
-        self._factory.protocol = TLSMemoryBIOProtocol
-        self._ports = list(url.ports)
-        self._running: dict[int, Deferred[Any]] = {}
-        self._failures: dict[int, Failure] = {}
+        self._proxy = proxy
+        inner: Any = Factory.forProtocol(Handshake)
+        inner.noisy = False
+        self._factory = withTLS(reactor, credentials, inner)
+        self._ways = [Way(port) for port in url.ports]
+        if proxy is not None:
+            # What proxies let through, if anything, is the port of HTTPS.
+            ports = sorted(url.ports, key=lambda port: port != HTTPS)
+            self._ways += [Way(port, True) for port in ports]
+        if first in self._ways:
+            self._ways.remove(first)
+            self._ways.insert(0, first)
+        self._running: dict[Way, Deferred[Any]] = {}
+        self._failures: dict[Way, Failure] = {}
         self._stopped = False
         self._next: IDelayedCall | None = None
         self._result: Deferred[Handshake] = Deferred(lambda _: self._stop())
@@ -162,41 +185,39 @@ class Approach:
             if self._next.active():
                 self._next.cancel()
             self._next = None
-        if not self._ports:
+        if not self._ways:
             return
-        port = self._ports.pop(0)
-        if self._ports:
+        way = self._ways.pop(0)
+        if self._ways:
             self._next = self._reactor.callLater(HEAD_START, self._tryNext)
-        connecting: Deferred[Any] = self._endpoint(port).connect(self._factory)
-        self._running[port] = connecting
+        connecting: Deferred[Any] = self._endpoint(way).connect(self._factory)
+        self._running[way] = connecting
         connecting.addCallback(lambda tls: tls.wrappedProtocol.done)
         connecting.addCallbacks(
-            self._won, self._lost, callbackArgs=(port,), errbackArgs=(port,)
+            self._won, self._lost, callbackArgs=(way,), errbackArgs=(way,)
         )
 
-    def _endpoint(self, port: int) -> IStreamClientEndpoint:
+    def _endpoint(self, way: Way) -> IStreamClientEndpoint:
         host = self._url.host
-        try:
-            version = ipaddress.ip_address(host).version
-        except ValueError:
-            return HostnameEndpoint(self._reactor, host, port, timeout=PATIENCE)
-        kind = TCP4ClientEndpoint if version == 4 else TCP6ClientEndpoint
-        return kind(self._reactor, host, port, timeout=int(PATIENCE))
+        if self._proxy is not None and way.proxied:
+            return ProxiedEndpoint(self._reactor, self._proxy, host, way.port)
+        return endpointTo(self._reactor, host, way.port, PATIENCE)
 
-    def _won(self, handshake: Handshake, port: int) -> None:
-        self._running.pop(port, None)
+    def _won(self, handshake: Handshake, way: Way) -> None:
+        self._running.pop(way, None)
         if self._stopped:
             handshake.abort()
             return
+        self.way = way
         self._stop()
         self._result.callback(handshake)
 
-    def _lost(self, failure: Failure, port: int) -> None:
-        self._running.pop(port, None)
+    def _lost(self, failure: Failure, way: Way) -> None:
+        self._running.pop(way, None)
         if self._stopped:
             return
-        self._failures[port] = failure
-        if self._ports:
+        self._failures[way] = failure
+        if self._ways:
             self._tryNext()
         elif not self._running:
             self._result.errback(failure)
@@ -223,21 +244,23 @@ class Approach:
             for each in self._failures.values()
             if each.value is not None
         ]
+        proxied = [str(each) for each in causes if isinstance(each, ProxyFailed)]
+        causes = [each for each in causes if not isinstance(each, ProxyFailed)]
         for wanted in (FingerprintMismatch, CertificateRejected, PunchError):
             for each in causes:
                 if isinstance(each, wanted):
                     return Failure(each)
-        if failure.check(TimeoutError) or not self._failures:
+        if failure.check(TimeoutError) or not causes:
             why = "no answer"
         else:
             why = "; ".join(sorted(set(map(_reason, causes))))
         ports = " and ".join(map(str, self._url.ports))
-        return Failure(
-            RendezvousUnreachable(
-                f"The rendezvous at {self._url.host}, TCP port {ports}, "
-                f"cannot be reached: {why}."
-            )
-        )
+        sentences = [
+            f"The rendezvous at {self._url.host}, TCP port {ports}, "
+            f"cannot be reached: {why}.",
+            *sorted(set(proxied)),
+        ]
+        return Failure(RendezvousUnreachable(" ".join(sentences)))
 
     def _translate(self, error: BaseException) -> BaseException:
         """
@@ -250,13 +273,8 @@ class Approach:
 
 
 def _reason(error: BaseException) -> str:
-    if isinstance(error, DNSLookupError):
-        return "the name is not known"
-    if isinstance(error, (TimeoutError, ConnectTimeout)):
-        return "no answer"
-    if isinstance(error, ConnectError):
-        text = type(error).__doc__ or ""
-        return text.strip().rstrip(".").lower() or "the connection failed"
     if isinstance(error, SSL.Error):
         return "no TLS 1.3"
+    if isinstance(error, (DNSLookupError, TimeoutError, ConnectError)):
+        return reasonOf(error)
     return "the connection was closed during the handshake"

@@ -40,6 +40,7 @@ from punchd.errors import (
     Replaced,
 )
 from punchd.identity import Identity
+from punchd.net.proxy import Proxy
 from punchd.net.tls import ClientCredentials
 from punchd.signaling import commands
 from punchd.signaling.url import RendezvousURL
@@ -96,6 +97,7 @@ class RendezvousLink(Service):
         onGaveUp: Callable[[Failure], object] = _ignore,
         agent: str = "punchd",
         authorities: str | None = None,
+        proxy: Proxy | None = None,
     ) -> None:
         """
         @param network: an L{punchd.interfaces.INetwork}.
@@ -107,8 +109,7 @@ class RendezvousLink(Service):
             empty) and datagrams.
         @param onEnded: the peer ended a dial, or left before it was answered:
             called with peer, dial id and reason.
-        @param onPeerGone: the connection of a peer to which there is an
-            accepted dial was closed.
+        @param onPeerGone: the connection of the peer of an accepted dial closed.
         @param onPeerReturned: it is back, as the same process.
         @param onRegistered: the rendezvous has taken us, first or again.
         @param onDisconnected: it has lost us; the link is on its way back.
@@ -116,6 +117,7 @@ class RendezvousLink(Service):
         @param onGaveUp: the link has ended for good; the failure says why.
         @param agent: our name and version.
         @param authorities: a PEM file to use instead of the machine's.
+        @param proxy: what may lead to the rendezvous, too.
         """
         self.url = url
         self.registration: Registration | None = None
@@ -141,11 +143,9 @@ class RendezvousLink(Service):
         self._announcing: IDelayedCall | None = None
         self._waiters = Waiters()
         self._byes: dict[str, str] = {}
-        credentials = ClientCredentials(
-            identity, url.fingerprint, url.host, authorities
-        )
+        shown = ClientCredentials(identity, url.fingerprint, url.host, authorities)
         self._client = ClientService(
-            RegisteringEndpoint(self._clock, url, credentials, agent, self),
+            RegisteringEndpoint(self._clock, url, shown, agent, self, proxy),
             Factory.forProtocol(Registered),
             retryPolicy=patience(network.entropy, lambda: self._failures),
             clock=self._clock,

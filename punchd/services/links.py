@@ -4,7 +4,7 @@ The connections to the rendezvous, one each, as one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from twisted.application.service import MultiService
@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from punchd.core import Address
 from punchd.identity import Identity
 from punchd.interfaces import INetwork
+from punchd.net.proxy import Proxy
 from punchd.signaling.url import RendezvousURL
 
 from .link import RendezvousLink
@@ -63,8 +64,13 @@ class Links(MultiService):
         urls: Sequence[RendezvousURL],
         identity: Identity,
         owner: Owner,
+        proxyFor: Callable[[str], Proxy | None] = lambda host: None,
     ) -> None:
+        """
+        @param proxyFor: gives the proxy that may lead to a host.
+        """
         super().__init__()
+        self._proxyFor = proxyFor
         self._owner = owner
         self._dials: dict[str, RendezvousLink] = {}
         self._links: list[RendezvousLink] = []
@@ -95,6 +101,7 @@ class Links(MultiService):
             onPeerReturned=lambda peer: owner.peers.peerReturned(peer),
             onGaveUp=owner.gaveUp,
             onRegistered=owner.registered,
+            proxy=self._proxyFor(url.host),
         )
         self._links.append(link)
         link.setServiceParent(self)

@@ -7,25 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from punchd.core import Address
 from punchd.interfaces import IBatchReceiver
 from punchd.net.driver import Driver
-from punchd.net.relay import Relay, RelayCredentials
 from punchd.net.udp import Received
 from punchd.session.context import Context
 from punchd.signaling.observation import MappedAddress, MappingChanged, Observed
 from punchd.stun.message import isMessage
 
 from .registration import Registration
+from .relaying import Relaying
 from .surveyor import Surveyor
-
-#: Relay credentials are renewed when so much of their time has passed.
-_EARLY = 0.8
 
 _BINDING = (b"\x00\x01", b"\x01\x01", b"\x01\x11")
 
@@ -38,6 +33,7 @@ class Presence:
 
     @ivar mapping: our NAT's mapping behaviour in RFC 4787's words, as far as
         two addresses of the rendezvous can tell.
+    @ivar relaying: the relay.
     @ivar surveyor: finds out more about our NAT.
     """
 
@@ -49,8 +45,7 @@ class Presence:
         self._drivers: list[Driver] = []
         self._servers: set[Address] = set()
         self._seen: dict[Address, Address] = {}
-        self._relay: Relay | None = None
-        self._renewing: IDelayedCall | None = None
+        self.relaying = Relaying(context)
         self._surveyed: tuple[Address, Address | None] | None = None
         self.surveyor = Surveyor(
             context.socket.network, lambda: context.mode != "relay"
@@ -84,66 +79,16 @@ class Presence:
             driver.wake()
             if self._surveyed is None:
                 self._surveyed = (servers[0], next(iter(others), None))
-        self._useRelay(registration)
+        self.relaying.registered(registration)
         if self._surveyed is not None:
             self.surveyor.soon(*self._surveyed)
-
-    def _useRelay(self, registration: Registration) -> None:
-        context = self.context
-        servers = [a for a in registration.stun if _family(a) == 4] or list(
-            registration.stun
-        )
-        username = registration.relayUsername
-        if username is None or not servers:
-            return
-        if self._relay is None or self._relay.server != servers[0]:
-            if self._relay is not None:
-                self._relay.release()
-            self._relay = Relay(
-                context.socket,
-                servers[0],
-                context.clock,
-                context.entropy,
-                self._relayChanged,
-            )
-        self._relay.credentials = RelayCredentials(
-            username,
-            registration.relayPassword or "",
-            registration.realm or "",
-            registration.relayNonce,
-        )
-        context.relay = self._relay
-        if self._relay.wanted:
-            # A rendezvous that was started anew knows nothing of it.
-            self._relay.check()
-        if registration.relayExpires:
-            self._renewing = context.clock.callLater(
-                _EARLY * registration.relayExpires, self._renew
-            )
-
-    def _renew(self) -> None:
-        """
-        Get credentials for the relay while the old ones are still good.
-        """
-        self._renewing = None
-
-        def failed(failure: Failure) -> None:
-            # One that is lost comes back with new credentials.
-            self.log.info("{reason}", reason=failure.getErrorMessage())
-
-        self.context.link.renew().addCallbacks(self._useRelay, failed)
-
-    def _relayChanged(self) -> None:
-        if self._relay is not None:
-            self.context.gathering.relayChanged(self._relay.relayed)
 
     def _observed(self, event: object) -> None:
         if isinstance(event, MappedAddress):
             self._seen[event.server] = event.mapped
             if event.rtt is not None:
                 self.context.rtt = event.rtt
-                if self._relay is not None:
-                    self._relay.rtt = event.rtt
+            self.relaying.heard(event.rtt)
             self.context.gathering.mappedLearned(event.mapped)
             self._classify()
         elif isinstance(event, MappingChanged) and self._surveyed is not None:
@@ -177,8 +122,7 @@ class Presence:
             observed = driver.core
             assert isinstance(observed, Observed)
             driver.call(observed.refresh)
-        if self._relay is not None and self._relay.wanted:
-            self._relay.check()
+        self.relaying.networkChanged()
         if self._surveyed is not None:
             self.surveyor.soon(*self._surveyed, again=True)
 
@@ -202,13 +146,11 @@ class Presence:
                     driver.datagramReceived(*each)
             else:
                 relayed.append(each)
-        if relayed and self._relay is not None:
-            self._relay.datagramsReceived(relayed)
+        if relayed:
+            self.relaying.received(relayed)
 
     def _forget(self) -> None:
-        if self._renewing is not None:
-            self._renewing.cancel()
-            self._renewing = None
+        self.relaying.forget()
         for driver in self._drivers:
             driver.stop()
         self._drivers = []
@@ -224,8 +166,7 @@ class Presence:
         Give the relay back.
         """
         self._forget()
-        if self._relay is not None:
-            self._relay.release()
+        self.relaying.stop()
 
 
 def _family(address: Address) -> int:

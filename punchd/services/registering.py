@@ -19,10 +19,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from punchd.errors import PunchError, RendezvousUnreachable
+from punchd.net.proxy import Proxy
 from punchd.net.tls import ClientCredentials
+from punchd.net.ways import Reached
 from punchd.signaling.url import RendezvousURL
 
-from .approach import Approach, Handshake
+from .approach import Approach, Handshake, Way
 from .linkconnection import LinkConnection, LinkOwner
 from .registration import Registration
 
@@ -68,10 +70,14 @@ class RegisteringEndpoint:
         credentials: ClientCredentials,
         agent: str,
         owner: RegistrationOwner,
+        proxy: Proxy | None = None,
     ) -> None:
         """
         @param agent: our name and version.
+        @param proxy: what may lead there, too.
         """
+        self._proxy = proxy
+        self._best: Way | None = None
         self._reactor = reactor
         self._url = url
         self._credentials = credentials
@@ -85,17 +91,31 @@ class RegisteringEndpoint:
         """
         Make one attempt.
         """
-        approach = Approach(self._reactor, self._url, self._credentials)
+        approach = Approach(
+            self._reactor, self._url, self._credentials, self._proxy, self._best
+        )
+
+        def reached(handshake: Handshake) -> Any:
+            self._best = way = approach.way
+            assert way is not None
+            url = self._url
+            how = Reached(
+                url.host, url.ports, url.fingerprint, way.port, proxied=way.proxied
+            )
+            return self._register(handshake, protocolFactory, how)
+
         attempt: Deferred[Any] = approach.begin()
-        attempt.addCallback(self._register, protocolFactory)
+        attempt.addCallback(reached)
         return attempt.addErrback(self._failed)
 
-    def _register(self, handshake: Handshake, factory: IProtocolFactory) -> Any:
+    def _register(
+        self, handshake: Handshake, factory: IProtocolFactory, how: Reached
+    ) -> Any:
         connection = LinkConnection(self._reactor, self._owner)
         handshake.handOver(connection)
 
         def registered(response: dict[str, Any]) -> Any:
-            self._owner.taken(connection, Registration.of(response))
+            self._owner.taken(connection, Registration.of(response, how))
             seen: Any = factory.buildProtocol(handshake.getAddress())
             connection.whenLost = seen.connectionLost
             seen.makeConnection(connection)

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from punchd.core import Address
+from punchd.net.ways import Reached
 
 _RELAY = ("relayUsername", "relayPassword", "realm", "relayNonce")
 
@@ -38,6 +39,7 @@ class Registration:
     @ivar relayUsername: L{None}, like the following, when there is no relay.
     @ivar relayNonce: a nonce that saves the first request to the relay.
     @ivar relayExpires: seconds from now after which these allocate no more.
+    @ivar reached: how the rendezvous was reached.
     """
 
     handle: str
@@ -51,9 +53,12 @@ class Registration:
     relayPassword: str | None = None
     relayNonce: bytes | None = None
     relayExpires: float = 0.0
+    reached: Reached | None = None
 
     @classmethod
-    def of(cls, response: dict[str, Any]) -> Registration:
+    def of(
+        cls, response: dict[str, Any], reached: Reached | None = None
+    ) -> Registration:
         """
         @param response: that of L{punchd.signaling.commands.Register}.
         """
@@ -64,6 +69,7 @@ class Registration:
             alternate=tuple(response["alternate"]),
             observedHost=response["observedHost"],
             resumed=response["resumed"],
+            reached=reached,
         )
         return known.renewed(response)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from punchd.core import Address
+from punchd.ice.candidate import CandidateType
 from punchd.ice.pair import CandidatePair
 from punchd.traversal.explain import explain
 
@@ -31,7 +32,7 @@ def describe(session: Session) -> dict[str, Any]:
     if pair is not None:
         path |= {
             "kind": pair.kind,
-            "transport": pair.transport,
+            "transport": _transportOf(session, pair),
             "strategy": _strategyOf(session, pair),
             "local": textOf(pair.local.base),
             "remote": textOf(pair.remote.address),
@@ -89,6 +90,15 @@ def _strategyOf(session: Session, pair: CandidatePair) -> str:
     """
     opened = pair.kind == "direct" and pair.mapped in session.context.gathering.opened
     return "mapped" if opened else pair.strategy
+
+
+def _transportOf(session: Session, pair: CandidatePair) -> str:
+    """
+    @return: what our datagrams travel by to where they leave for the peer.
+    """
+    if pair.local.type is CandidateType.RELAY:
+        return session.context.socket.transportOf(pair.local.base)
+    return pair.transport
 
 
 def textOf(address: Address) -> str:

@@ -67,10 +67,20 @@ class Client:
     @ivar mapped: where the server saw us when it allocated.
     """
 
-    def __init__(self, server: Address, *, entropy: Entropy, family: int = 4) -> None:
+    def __init__(
+        self,
+        server: Address,
+        *,
+        entropy: Entropy,
+        family: int = 4,
+        reliable: bool = False,
+    ) -> None:
         """
         @param family: 4 or 6, of the relayed address.
+        @param reliable: the way to the server is a stream, as TCP or TLS: nothing
+            is sent twice, and who does not answer is gone.
         """
+        self._reliable = reliable
         self.server = server
         self.counters: Counter[str] = Counter()
         self.relayed: Address | None = None
@@ -82,7 +92,11 @@ class Client:
         self._events: list[object] = []
         # The list is swapped when it is taken: look it up each time.
         self._requests = Requests(
-            server, entropy, lambda each: self._datagrams.append(each), self.counters
+            server,
+            entropy,
+            lambda each: self._datagrams.append(each),
+            self.counters,
+            reliable=reliable,
         )
         self._peers = Peers(self._requests.ask, self._emit, self._lost)
         self._refreshAt: float | None = None
@@ -197,12 +211,15 @@ class Client:
 
     def release(self, now: float) -> None:
         """
-        Give the relayed address back: L{Released} follows.
+        Give the relayed address back, even one that the server may have given
+        and whose answer is on its way: L{Released} follows.
         """
-        allocated = self._state is State.ALLOCATED
+        given = self._state is State.ALLOCATED or (
+            self._state is State.ALLOCATING and self._requests.signing
+        )
         self._reset()
         self._peers.clear()
-        if not allocated:
+        if not given:
             return
         self._state = State.RELEASING
         self._requests.ask(
@@ -343,9 +360,9 @@ class Client:
         """
         self._refreshing = False
         code = codeOf(message)
-        if message is None:
+        if message is None and not self._reliable:
             self._refreshAt = now + RETRY
-        elif code:
+        elif message is None or code:
             self._lost(reasonOf(message))
         else:
             lifetime = float(message.get(Attribute.LIFETIME, 0))

@@ -27,6 +27,10 @@ MAX_RETRIES: Final = 2
 #: The round trip in seconds that is assumed before one is measured.
 INITIAL_RTT: Final = 0.1
 
+#: Over a stream nothing is sent twice (RFC 8489, 6.2.2): so many seconds without
+#: an answer, and it has failed.
+STREAM_SCHEDULE: Final = (8.0,)
+
 
 class Request:
     """
@@ -67,11 +71,15 @@ class Requests:
         entropy: Entropy,
         out: Callable[[Datagram], None],
         counters: Counter[str],
+        *,
+        reliable: bool = False,
     ) -> None:
         """
         @param out: sends a datagram.
         @param counters: what was dropped, by reason.
+        @param reliable: whether what is sent arrives, as over TCP.
         """
+        self._reliable = reliable
         self._server = server
         self._entropy = entropy
         self._out = out
@@ -84,6 +92,13 @@ class Requests:
         self._key: bytes | None = None
         self.rtt = INITIAL_RTT
         self.deadline: float | None = None
+
+    @property
+    def signing(self) -> bool:
+        """
+        Whether requests are signed: realm and nonce are known.
+        """
+        return self._key is not None
 
     def setCredentials(
         self, username: str, password: str, realm: str, nonce: bytes
@@ -123,7 +138,7 @@ class Requests:
             self._server,
             transactionId,
             now,
-            fastSchedule(3 * self.rtt),
+            STREAM_SCHEDULE if self._reliable else fastSchedule(3 * self.rtt),
         )
         self._requests[transactionId] = Request(
             method, attributes, answered, transaction, nonce, retries

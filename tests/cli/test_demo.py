@@ -9,12 +9,14 @@ import re
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 from twisted.logger import globalLogPublisher
 
 from punchd.cli import demo, main
+from punchd.services.rendezvous import Settings
 from punchd.testing.demo.play import Play
 from punchd.testing.demo.simulated import SimulatedStage
 from punchd.testing.demo.stage import DemoFailed, Transfer
@@ -140,14 +142,23 @@ def testNoLinux(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "simulator, since kernel NATs need Linux.\n" in capsys.readouterr().out
 
 
-def testNoPath(capsys: Capture) -> None:
-    """Where no UDP passes the job is not done: one sentence, and status 1."""
+def testBlocked(capsys: Capture) -> None:
+    """Where no UDP passes, the relay is reached by TCP."""
+    assert main(["demo", "udpblocked", "portrestricted", "--simulator"]) == 0
+    assert "through the relay" in capsys.readouterr().out
+
+
+def testNoPath(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no UDP passes, and without a relay, the job is not done: one sentence,
+    and status 1."""
+    unrelayed = partial(Settings, relay=False)
+    monkeypatch.setattr("punchd.testing.pair.Settings", unrelayed)
     assert main(["demo", "udpblocked", "portrestricted", "--simulator"]) == 1
     out, err = capsys.readouterr()
     assert "Done" not in out
     assert re.fullmatch(
         r"punchd: A and B found no path within \d+ s"
-        r" \(checks: no check was answered; relay: [a-z ]+\)\.\n",
+        r" \(relay: the rendezvous offers no relay;.*\)\.\n",
         err,
     )
 

@@ -1,0 +1,47 @@
+"""
+Stream connections to hosts that are given by name or address.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+from twisted.internet.endpoints import (
+    HostnameEndpoint,
+    TCP4ClientEndpoint,
+    TCP6ClientEndpoint,
+)
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+
+
+def endpointTo(
+    reactor: Any, host: str, port: int, timeout: float
+) -> IStreamClientEndpoint:
+    """
+    @param timeout: seconds for the connection.
+
+    @return: where to connect.
+    """
+    try:
+        version = ipaddress.ip_address(host).version
+    except ValueError:
+        return HostnameEndpoint(reactor, host, port, timeout=timeout)
+    kind = TCP4ClientEndpoint if version == 4 else TCP6ClientEndpoint
+    return kind(reactor, host, port, timeout=int(timeout))
+
+
+def withTLS(reactor: Any, credentials: Any, factory: Any) -> TLSMemoryBIOFactory:
+    """
+    @param credentials: an L{IOpenSSLClientConnectionCreator}.
+    @param factory: makes the protocols that speak within TLS.
+
+    @return: makes those that speak TLS.
+    """
+    made = TLSMemoryBIOFactory(credentials, True, factory, reactor)
+    made.noisy = False
+    # What we write is one piece already: there is nothing to gather until the
+    # reactor's next turn.
+    made.protocol = TLSMemoryBIOProtocol
+    return made

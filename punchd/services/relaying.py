@@ -1,0 +1,148 @@
+"""
+The relay of a client: that of its rendezvous, or one that its user names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from punchd.core import Address
+from punchd.net.proxy import Proxy
+from punchd.net.relay import Relay
+from punchd.net.ways import RelayCredentials, Way, throughProxyToo, waysToRendezvous
+from punchd.session.context import Context
+
+from .registration import Registration
+
+#: Relay credentials are renewed when so much of their time has passed.
+_EARLY = 0.8
+
+
+class Relaying:
+    """
+    I make the relay known to the sessions, and keep its credentials fresh.
+
+    @ivar proxy: what may lead to the rendezvous.
+    @ivar foreign: ways to relays that the user named; they are tried first.
+    @ivar foreignProxy: what may lead to those.
+    """
+
+    log = Logger()
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.proxy: Proxy | None = None
+        self.foreign: Sequence[Way] = ()
+        self._relay: Relay | None = None
+        self._renewing: IDelayedCall | None = None
+
+    def registered(self, registration: Registration) -> None:
+        """
+        The rendezvous knows us, and may lend a relay.
+        """
+        self.forget()
+        context = self.context
+        servers = [a for a in registration.stun if ":" not in a[0]]
+        udp = next(iter([*servers, *registration.stun]), None)
+        ways = list(self.foreign)
+        if self.proxy is not None:
+            ways = throughProxyToo(ways)
+        if registration.relayUsername is not None:
+            ways += waysToRendezvous(udp, registration.reached, self.proxy is not None)
+        if not ways:
+            return
+        if self._relay is None:
+            self._relay = Relay(
+                context.socket,
+                ways,
+                context.clock,
+                context.entropy,
+                self._changed,
+                proxy=self.proxy,
+            )
+        self._relay.ways = ways
+        self._useCredentials(registration)
+        context.relay = self._relay
+        if self._relay.wanted:
+            # A rendezvous that was started anew knows nothing of it.
+            self._relay.check()
+
+    def _useCredentials(self, registration: Registration) -> None:
+        relay, username = self._relay, registration.relayUsername
+        if relay is None or username is None:
+            return
+        relay.credentials = RelayCredentials(
+            username,
+            registration.relayPassword or "",
+            registration.realm or "",
+            registration.relayNonce,
+        )
+        if registration.relayExpires:
+            self._renewing = self.context.clock.callLater(
+                _EARLY * registration.relayExpires, self._renew
+            )
+
+    def _renew(self) -> None:
+        """
+        Get credentials for the relay while the old ones are still good.
+        """
+        self._renewing = None
+
+        def failed(failure: Failure) -> None:
+            # One that is lost comes back with new credentials.
+            self.log.info("{reason}", reason=failure.getErrorMessage())
+
+        self.context.link.renew().addCallbacks(self._useCredentials, failed)
+
+    def _changed(self) -> None:
+        if self._relay is not None:
+            self.context.gathering.relayChanged(self._relay.relayed)
+
+    def heard(self, rtt: float | None) -> None:
+        """
+        The rendezvous has answered over UDP.
+
+        @param rtt: how soon, in seconds, if that could be measured.
+        """
+        if self._relay is not None:
+            self._relay.udpHeard = True
+            if rtt is not None:
+                self._relay.rtt = rtt
+
+    def received(self, datagrams: Sequence[tuple[bytes, Address, Address]]) -> None:
+        """
+        The rendezvous has sent something to the punching socket.
+        """
+        if self._relay is not None:
+            self._relay.datagramsReceived(datagrams)
+
+    def networkChanged(self) -> None:
+        """
+        Find out whether our relayed address is still ours.
+        """
+        if self._relay is not None:
+            self._relay.networkChanged()
+            if self._relay.wanted:
+                self._relay.check()
+
+    def forget(self) -> None:
+        """
+        What the rendezvous gave counts no more, but what was allocated stays.
+        """
+        renewing, self._renewing = self._renewing, None
+        if renewing is not None:
+            renewing.cancel()
+        if self._relay is not None:
+            self._relay.unheard()
+
+    def stop(self) -> None:
+        """
+        Give the relay back.
+        """
+        self.forget()
+        if self._relay is not None:
+            self._relay.release()
