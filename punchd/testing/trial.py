@@ -1,0 +1,249 @@
+"""
+One trial of a pair: the whole product in the simulator, or in the kernel lab.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from punchd.session.report import describe
+
+from .clock import SimulationTimeout
+from .grid import Cell, Trouble
+from .lab import Lab
+from .lab.product import Product
+from .link import Link
+from .pair import Pair
+from .scenario import Scenario
+
+#: Where A's users connect in the lab, and where B's program listens.
+_FORWARD, _PROGRAM = 7000, 7
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """
+    @ivar connected: a byte came back.
+    @ivar path: C{"direct"}, C{"tcp"}, C{"relayed"}, or L{None} without any: of the
+        side that has the worse one.
+    @ivar by: the strategies of both sides' paths.
+    @ivar firstByte: seconds from the dial to the byte that came back.
+    @ivar seconds: from the dial until both sides had a direct path.
+    @ivar packets: checks sent by both sides.
+    @ivar probes: those of strategies beyond plain checks, of the busier side.
+    @ivar bindings: what they took of the NATs, of the busier side.
+    """
+
+    connected: bool = False
+    path: str | None = None
+    by: frozenset[str] = frozenset()
+    firstByte: float | None = None
+    seconds: float | None = None
+    packets: int = 0
+    probes: int = 0
+    bindings: int = 0
+
+    @property
+    def direct(self) -> bool:
+        """
+        Whether the relay is out of it.
+        """
+        return self.path in ("direct", "tcp")
+
+
+def _pathOf(sessions: Sequence[Mapping[str, Any]]) -> str | None:
+    """
+    @return: the worse path of both sides.
+    """
+    order = (None, "relayed", "tcp", "direct")
+    found = []
+    for session in sessions:
+        path = session["path"]
+        tcp = path["kind"] == "direct" and path["transport"] == "tcp"
+        found.append("tcp" if tcp else path["kind"])
+    return min(found, key=order.index) if len(found) == 2 else None
+
+
+def _outcome(
+    sessions: Sequence[Mapping[str, Any]],
+    firstByte: float | None,
+    seconds: float | None,
+    probes: int,
+) -> Outcome:
+    return Outcome(
+        connected=firstByte is not None,
+        path=_pathOf(sessions),
+        by=frozenset(s["path"]["strategy"] for s in sessions) - {""},
+        firstByte=firstByte,
+        seconds=seconds,
+        packets=sum(session["probesSent"] for session in sessions),
+        probes=probes,
+        bindings=max((session["bindingsUsed"] for session in sessions), default=0),
+    )
+
+
+# --- the simulator
+
+
+def simulated(
+    cell: Cell,
+    seed: int = 0,
+    *,
+    delay: float = 0.025,
+    foreign: float = 0.0,
+    trouble: Trouble | None = None,
+    patience: float = 45.0,
+    **options: Any,
+) -> Outcome:
+    """
+    @param foreign: other people's flows a second, through NATs that they matter to.
+    @param trouble: what makes it harder.
+    @param patience: seconds to wait for a direct path.
+    @param options: of both clients; see L{Pair}.
+    """
+    trouble = trouble or Trouble("none")
+    nats: list[dict[str, Any]] = []
+    for kind in cell.kinds:
+        nat: dict[str, Any] = {} if kind == "open" else dict(trouble.nat)
+        if foreign and "sequential" in kind:
+            nat["foreign"] = foreign
+        nats.append(nat)
+    link = Link(delay, **trouble.link)
+    made = Scenario(
+        *cell.kinds,
+        seed,
+        link=link,
+        optionsA=nats[0],
+        optionsB=nats[1],
+        sameNat=cell.sameNat,
+        isolated=cell.isolated,
+    )
+    pair = Pair(made, **options)
+    try:
+        return _simulate(pair, patience)
+    finally:
+        pair.stop()
+
+
+def _simulate(pair: Pair, patience: float) -> Outcome:
+    clock, run = pair.clock, pair.network.runUntil
+    firstByte = seconds = None
+    try:
+        pair.ready(60.0)
+        began = clock.seconds()
+        stream, collector = pair.open(timeout=90.0)
+        stream.write(b"x")
+        run(collector.whenReceived(1), 90.0)
+        firstByte = clock.seconds() - began
+        run(lambda: pair.kinds() == ("direct", "direct"), patience)
+        seconds = clock.seconds() - began
+    except SimulationTimeout:
+        pass
+    sessions = [
+        describe(session)
+        for client in (pair.a, pair.b)
+        for session in client.peers.sessions.values()
+    ]
+    spent = [client.context.budget.probes for client in (pair.a, pair.b)]
+    return _outcome(sessions, firstByte, seconds, max(spent))
+
+
+# --- the kernel lab
+
+
+@contextmanager
+def running(lab: Lab, *options: str) -> Generator[Product, None, None]:
+    """
+    The product in a lab; B publishes an echo, A forwards a port to it.
+
+    @param options: of both clients.
+    """
+    # A short path: the control socket's may have 108 bytes.
+    folder = Path(tempfile.mkdtemp(prefix="punchd-"))
+    product = Product(lab, folder)
+    try:
+        product.startRendezvous()
+        program = f"--publish=echo=tcp:127.0.0.1:{_PROGRAM}"
+        product.startClient("b", program, *options)
+        product.startClient("a", f"--forward=tcp:{_FORWARD}=b/echo", *options)
+        product.whenRegistered()
+        yield product
+    finally:
+        product.close()
+        shutil.rmtree(folder)
+
+
+_ECHO = (
+    "import socket\n"
+    f"listening = socket.create_server(('127.0.0.1', {_PROGRAM}))\n"
+    "print('ready', flush=True)\n"
+    "connection = listening.accept()[0]\n"
+    "while data := connection.recv(65536): connection.sendall(data)\n"
+)
+
+
+def inLab(
+    cell: Cell,
+    *,
+    patience: float = 45.0,
+    settle: float = 6.0,
+    options: Sequence[str] = (),
+    **lab: Any,
+) -> Outcome:
+    """
+    @param patience: seconds to wait for the expected path.
+    @param settle: seconds to wait for one where a relayed one is expected.
+    @param options: of both clients.
+    @param lab: of L{Lab}.
+    """
+    built = Lab(*cell.kinds, sameNat=cell.sameNat, isolated=cell.isolated, **lab)
+    with built, running(built, *options) as product:
+        echo = built.hostB.python("-I", "-c", _ECHO, stdout=-1, text=True)
+        assert echo.stdout is not None
+        echo.stdout.readline()
+        firstByte = None
+        with built.hostA.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+            sock.settimeout(30.0)
+            began = time.monotonic()
+            try:
+                sock.connect(("127.0.0.1", _FORWARD))
+                sock.sendall(b"x")
+                if sock.recv(1) == b"x":
+                    firstByte = time.monotonic() - began
+            except OSError:
+                pass
+            return _watch(product, firstByte, began, patience, settle, cell.path)
+
+
+def _watch(
+    product: Product,
+    firstByte: float | None,
+    began: float,
+    patience: float,
+    settle: float,
+    expected: str,
+) -> Outcome:
+    until = began + (settle if expected == "relayed" else patience)
+    while True:
+        sessions = [s for s in (product.session(letter) for letter in "ab") if s]
+        found = _pathOf(sessions)
+        if found in ("direct", "tcp") or time.monotonic() > until:
+            break
+        time.sleep(0.05)
+    direct = [s["secondsToDirect"] for s in sessions]
+    known = [each for each in direct if each is not None]
+    probes = [
+        verdict["evidence"].get("probes", 0)
+        for session in sessions
+        for verdict in session["verdicts"]
+    ]
+    seconds = max(known) if found in ("direct", "tcp") and known else None
+    return _outcome(sessions, firstByte, seconds, max(probes, default=0))
