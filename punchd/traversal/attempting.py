@@ -166,7 +166,7 @@ class Ground:
         """
         six = ":" in base[0]
         servers = [each for each in self._streamServers if (":" in each[0]) is six]
-        servers = [each for each in servers if self._allowance.send(True, now)]
+        servers = [each for each in servers if self._allowance.connect(now)]
         if servers and not self._ended:
             self._coordinator.events.append(Locate(base, servers))
         return len(servers)
@@ -182,9 +182,8 @@ class Ground:
             if len(self._claimed) >= MAX_CLAIMED:
                 return False
             self._claimed.add(host)
-        if not self._allowance.send((base, remote) not in self._flows, now):
+        if not self._allowance.connect(now):
             return False
-        self._flows.add((base, remote))
         self._coordinator.events.append(Connect(base, remote))
         return True
 

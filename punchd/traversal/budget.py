@@ -15,6 +15,9 @@ from punchd.nat.birthday import BURST, MAX_PROBES, MAX_SOCKETS, RATE
 #: Seconds of pause after the first attempt in vain; it doubles each time.
 PAUSE: Final = 30.0
 MOST_PAUSE: Final = 3600.0
+#: TCP ports, and connections tried, of one attempt: a spray before leaves them.
+MAX_STREAMS: Final = 8
+MAX_CONNECTS: Final = 96
 
 
 class Budget:
@@ -124,11 +127,14 @@ class Allowance:
     @ivar sockets: how many sockets it has opened.
     @ivar probes: how many packets it has sent.
     @ivar flows: how many flows it has made.
+    @ivar streams: how many TCP ports it has opened.
+    @ivar connects: how many TCP connections it has tried.
     """
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
         self.sockets = self.probes = self.flows = 0
+        self.streams = self.connects = 0
         self._reserved = 0
 
     def openSocket(self) -> bool:
@@ -138,6 +144,27 @@ class Allowance:
         if self.sockets >= self.budget.maxSockets:
             return False
         self.sockets += 1
+        return True
+
+    def openStream(self) -> bool:
+        """
+        @return: whether it may open one more TCP port.
+        """
+        if self.streams >= MAX_STREAMS:
+            return False
+        self.streams += 1
+        return True
+
+    def connect(self, now: float) -> bool:
+        """
+        @return: whether one more TCP connection may be tried, each a new flow.
+        """
+        if self.connects >= MAX_CONNECTS or not self.reserve(1, now):
+            self.budget.refused += 1
+            return False
+        self._reserved -= 1
+        self.flows += 1
+        self.connects += 1
         return True
 
     def reserve(self, wanted: int, now: float) -> int:

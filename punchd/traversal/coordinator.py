@@ -288,7 +288,7 @@ class Coordinator:
         """
         @return: a TCP port, within the budget.
         """
-        if not self.allowance.openSocket():
+        if not self.allowance.openStream():
             return None
         return self._sockets.openStream(family)
 

@@ -44,6 +44,8 @@ _ROUND: Final = 2.5
 _PROOF: Final = 2.0
 #: The least seconds before a refused SYN is sent again.
 _PAUSE: Final = 0.05
+#: Seconds until one that the budget held back is tried again.
+_HELD: Final = 0.2
 #: How probable it is where UDP is filtered; and elsewhere, where it comes last.
 _FILTERED, _LAST = 0.5, 0.015
 #: Others than the server are met at another port.
@@ -218,6 +220,8 @@ class TCPAttempt:
             self._fired = True
             for base, remote in self._targets():
                 self._connect(base, remote, now)
+        if now >= self._until:
+            self._again.clear()
         for (base, remote), due in list(self._again.items()):
             if now >= due:
                 del self._again[base, remote]
@@ -234,6 +238,9 @@ class TCPAttempt:
     def _connect(self, base: Address, remote: Address, now: float) -> None:
         if self._field.connect(base, remote, now):
             self._counts["syns"] += 1
+        else:
+            self._counts["held back"] += 1
+            self._again[base, remote] = now + _HELD
 
     def _end(self, reason: Reason, now: float, **evidence: object) -> None:
         if self._field.leader:

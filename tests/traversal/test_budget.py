@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from punchd.traversal.budget import Allowance, Backoff, Budget
+from punchd.traversal.budget import (
+    MAX_CONNECTS,
+    MAX_STREAMS,
+    Allowance,
+    Backoff,
+    Budget,
+)
 
 
 def test_openingBurst() -> None:
@@ -49,6 +55,22 @@ def test_oneSpray() -> None:
     budget.endSpray("a")
     assert budget.beginSpray("b")
     assert budget.sprays == 2
+
+
+def test_streams() -> None:
+    """
+    TCP has its own limits, which a spray before does not use up; its flows are paid
+    like all others.
+    """
+    budget = Budget()
+    allowance = Allowance(budget)
+    allowance.sockets, allowance.probes = 256, 1750
+    assert sum(allowance.openStream() for _ in range(100)) == MAX_STREAMS
+    assert sum(allowance.connect(0.0) for _ in range(100)) == 16
+    assert budget.refused == 84
+    later = sum(allowance.connect(now * 0.1) for now in range(1000))
+    assert later == MAX_CONNECTS - 16
+    assert budget.flows == allowance.flows == MAX_CONNECTS
 
 
 def test_sockets() -> None:

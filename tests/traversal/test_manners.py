@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from punchd.core import Address
+from punchd.ice.candidate import CandidateType, tcpCandidate
 from punchd.nat.model import Allocation, PortModel
 from punchd.traversal.budget import Budget
 from punchd.traversal.builtin import BUILTIN
 from punchd.traversal.coordinator import Coordinator
-from punchd.traversal.events import Over, Shot, Tell, Terrain
+from punchd.traversal.events import Connect, Over, Shot, Tell, Terrain
 
 MAIN = ("192.168.1.2", 5000)
 PEER = "192.0.2.10"
@@ -35,6 +36,9 @@ class Sockets:
         self.opened.add(base)
         return base
 
+    def openStream(self, family: int) -> Address | None:
+        return self.openSpare() if family == 4 else None
+
     def closeSpare(self, base: Address) -> None:
         self.opened.discard(base)
 
@@ -48,6 +52,7 @@ class Follower:
         self.sockets = Sockets()
         self.budget = Budget()
         self.shots: list[tuple[float, Shot]] = []
+        self.connects: list[tuple[float, Connect]] = []
         self.told: list[dict[str, Any]] = []
         self.over: list[Over] = []
         terrain = Terrain([], MAIN, ("198.51.100.10", 5000), {PEER}, 0.1, 3)
@@ -76,6 +81,8 @@ class Follower:
         for event in self.core.takeEvents():
             if isinstance(event, Shot):
                 self.shots.append((now, event))
+            elif isinstance(event, Connect):
+                self.connects.append((now, event))
             elif isinstance(event, Tell):
                 self.told.append(event.body)
             elif isinstance(event, Over):
@@ -244,3 +251,50 @@ def test_nonsense(body: dict[str, Any]) -> None:
         follower.run(0.1, 300.0)
         assert follower.shots == []
         assert not follower.core.running
+
+
+def _meet(follower: Follower, addresses: list[Address]) -> None:
+    """
+    Have the leader say where its TCP ports are, round by round, each of which takes
+    3 s.
+    """
+    follower.hear(0.0, do="measure")
+    follower.hear(0.1, do="begin", strategy="tcp", model=PortModel().toDict(0.0))
+    kind = CandidateType.SRFLX
+    candidates = [tcpCandidate(each, each, kind).toDict() for each in addresses]
+    for number in (1, 2, 3):
+        began = 3.0 * number
+        body = {"round": number, "candidates": candidates}
+        follower.hear(began, do="act", strategy="tcp", **body)
+        follower.run(began, began + 3.0)
+
+
+def test_claimed() -> None:
+    """
+    Who gets no UDP through has been observed nowhere: TCP may be tried at the hosts
+    that it claims, but at four others than the observed one, never at ports of
+    services or at this machine.
+    """
+    follower = Follower(Allocation.ENDPOINT_INDEPENDENT)
+    strangers = [(f"203.0.113.{number}", 4000) for number in range(50, 60)]
+    forbidden = [("127.0.0.1", 4000), (PEER, 22), (PEER, 443)]
+    _meet(follower, [*forbidden, *strangers, (PEER, 4000)])
+    remotes = {connect.remote for _, connect in follower.connects}
+    assert remotes == {*strangers[:4], (PEER, 4000)}
+
+
+def test_connectsAreFew() -> None:
+    """
+    There are 96 attempts to connect at the most, 50 a second after 16, from one port
+    a round, all of which are closed in the end.
+    """
+    follower = Follower(Allocation.ENDPOINT_INDEPENDENT)
+    ports = [(PEER, 4000 + number) for number in range(12)]
+    _meet(follower, ports)
+    times = [time for time, _ in follower.connects]
+    assert 16 < len(times) <= 96
+    for count, time in enumerate(times):
+        assert count <= 16 + 50 * (time - times[0]) + 1
+    assert len({connect.base for _, connect in follower.connects}) == 3
+    follower.run(9.0, 60.0)
+    assert follower.sockets.opened == set()
