@@ -58,6 +58,21 @@ class IRunReceiver(IBatchReceiver):
         """
 
 
+class IHopReceiver(IDatagramReceiver):
+    """
+    A receiver that is told of datagrams which died on their way, too.
+    """
+
+    def hopReported(data, host):  # type: ignore[no-untyped-def]
+        """
+        The hop limit of a datagram was used up.
+
+        @param data: the beginning of its payload, as far as it came back;
+            perhaps nothing.
+        @param host: the router that dropped it.
+        """
+
+
 class IDatagramPort(Interface):
     """
     An open UDP socket, of the kernel or of the simulator.
@@ -111,6 +126,16 @@ class INetwork(Interface):
 
         @raise twisted.internet.error.CannotListenError: the address is taken
             or is not ours.
+        """
+
+    def listenHops(receiver, family):  # type: ignore[no-untyped-def]
+        """
+        Open a UDP socket of any port that hears of its datagrams' deaths.
+
+        @param receiver: an L{IHopReceiver}.
+        @param family: 4 or 6.
+
+        @return: an L{IDatagramPort}, or L{None} where nobody tells of deaths.
         """
 
     def localHosts():  # type: ignore[no-untyped-def]

@@ -14,8 +14,14 @@ from typing import Any
 import ifaddr
 from zope.interface import implementer
 
-from punchd.interfaces import IDatagramPort, IDatagramReceiver, INetwork
+from punchd.interfaces import (
+    IDatagramPort,
+    IDatagramReceiver,
+    IHopReceiver,
+    INetwork,
+)
 
+from .hops import HopPort
 from .linkstate import isUp
 from .netlink import AddressWatch
 from .udp import UDPPort
@@ -59,6 +65,16 @@ class KernelNetwork:
         opened: IDatagramPort = UDPPort(
             self.reactor, receiver, family, host, port, offload=self._offload
         )
+        return opened
+
+    def listenHops(self, receiver: IHopReceiver, family: int) -> IDatagramPort | None:
+        """
+        Open a UDP socket that hears of its datagrams' deaths, if it is Linux.
+        """
+        try:
+            opened: IDatagramPort = HopPort(self.reactor, receiver, family)
+        except OSError:
+            return None
         return opened
 
     def localHosts(self) -> list[tuple[str, str]]:

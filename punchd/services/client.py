@@ -211,6 +211,7 @@ class PunchClient(MultiService):
                     "hairpin": None,
                     "bindingLifetime": None,
                     "publicAddresses": public,
+                    "openerTtl": self.context.openerTtl,
                     "portMapping": self.portMapper.describe()
                     if self.portMapper
                     else [],

@@ -13,6 +13,7 @@ from zope.interface import implementer
 from punchd.core import Address
 from punchd.interfaces import IBatchReceiver
 from punchd.net.driver import Driver
+from punchd.net.ttl import OpenerTtl
 from punchd.net.udp import Received
 from punchd.session.context import Context
 from punchd.signaling.observation import MappedAddress, MappingChanged, Observed
@@ -35,6 +36,7 @@ class Presence:
         two addresses of the rendezvous can tell.
     @ivar relaying: the relay.
     @ivar surveyor: finds out more about our NAT.
+    @ivar openerTtl: finds out which packets open our NAT only.
     """
 
     log = Logger()
@@ -47,9 +49,11 @@ class Presence:
         self._seen: dict[Address, Address] = {}
         self.relaying = Relaying(context)
         self._surveyed: tuple[Address, Address | None] | None = None
+        self._observedHost = ""
         self.surveyor = Surveyor(
             context.socket.network, lambda: context.mode != "relay"
         )
+        self.openerTtl = OpenerTtl(context.socket.network, self._ttlMeasured)
 
     def registered(self, registration: Registration) -> None:
         """
@@ -80,8 +84,25 @@ class Presence:
             if self._surveyed is None:
                 self._surveyed = (servers[0], next(iter(others), None))
         self.relaying.registered(registration)
+        self._observedHost = registration.observedHost
+        self._measureTtl()
         if self._surveyed is not None:
             self.surveyor.soon(*self._surveyed)
+
+    def _measureTtl(self, *, again: bool = False) -> None:
+        """
+        Firewalls for IPv6 let nobody's early packet take a port.
+        """
+        context = self.context
+        servers = [each for each in context.servers if _family(each) == 4]
+        if servers and context.mode != "relay":
+            mapped = [host for host, _ in context.gathering.mapped.values()]
+            self.openerTtl.measure(
+                servers[0], [self._observedHost, *mapped], again=again
+            )
+
+    def _ttlMeasured(self, ttl: int | None) -> None:
+        self.context.openerTtl = ttl
 
     def _observed(self, event: object) -> None:
         if isinstance(event, MappedAddress):
@@ -95,6 +116,7 @@ class Presence:
             if event.mapped[0] != event.before[0]:
                 # Another public address: another network, most likely.
                 self.surveyor.soon(*self._surveyed, again=True)
+                self._measureTtl(again=True)
 
     def _classify(self) -> None:
         before, self.mapping = self.mapping, self._found() or self.mapping
@@ -125,6 +147,7 @@ class Presence:
         self.relaying.networkChanged()
         if self._surveyed is not None:
             self.surveyor.soon(*self._surveyed, again=True)
+            self._measureTtl(again=True)
 
     # --- IBatchReceiver
 
@@ -160,6 +183,7 @@ class Presence:
         self._seen = {}
         self._surveyed = None
         self.surveyor.stop()
+        self.openerTtl.stop()
 
     def stop(self) -> None:
         """

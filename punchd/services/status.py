@@ -20,8 +20,9 @@ class RendezvousStatus(TypedDict):
 
 class NatStatus(TypedDict):
     """
-    What is known of the NAT we are behind, in RFC 4787's words, and what became of
-    each protocol by which a router could open a port.
+    What is known of the NAT we are behind, in RFC 4787's words, the hop limit of
+    packets that open it only, and what became of each protocol by which a router
+    could open a port.
     """
 
     mapping: str
@@ -30,6 +31,7 @@ class NatStatus(TypedDict):
     hairpin: bool | None
     bindingLifetime: float | None
     publicAddresses: list[str]
+    openerTtl: NotRequired[int | None]
     portMapping: NotRequired[list[dict[str, Any]]]
 
 

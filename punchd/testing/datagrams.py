@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from zope.interface import implementer
 
 from punchd.core import Address, Datagram
-from punchd.interfaces import IDatagramPort, IDatagramReceiver
+from punchd.interfaces import IDatagramPort, IDatagramReceiver, IHopReceiver
 
 from .packet import DEFAULT_TTL, HEADERS, Packet
 
@@ -103,6 +103,13 @@ class DatagramPort:
         if not self._closed:
             self._closed = True
             self._machine.closeDatagramPort(self)
+
+    def hopReported(self, data: bytes, host: str) -> None:
+        """
+        A datagram of ours has died on its way.
+        """
+        if not self._closed and IHopReceiver.providedBy(self.receiver):
+            self.receiver.hopReported(data, host)
 
     def datagramReceived(self, packet: Packet) -> None:
         """

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from zope.interface import implementer
 
-from punchd.interfaces import IDatagramPort, IDatagramReceiver, INetwork
+from punchd.interfaces import IDatagramPort, IDatagramReceiver, IHopReceiver, INetwork
 
 from .link import Link
 from .packet import Packet, familyOf
@@ -72,6 +72,12 @@ class Host(Ports):
         Open a UDP socket; see L{INetwork}.
         """
         return self.openDatagramPort(receiver, family, host, port)
+
+    def listenHops(self, receiver: IHopReceiver, family: int) -> IDatagramPort:
+        """
+        Open a UDP socket that hears of its datagrams' deaths; see L{INetwork}.
+        """
+        return self.openDatagramPort(receiver, family, "", 0)
 
     def localHosts(self) -> list[tuple[str, str]]:
         """

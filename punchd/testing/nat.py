@@ -172,7 +172,7 @@ class Nat(Firewall):
         if not self.hairpin:
             self.drop(packet, "hairpin")
         elif packet.ttl <= 0:
-            self.drop(packet, "ttl")
+            self.network.expired(packet, self.name, self.insideAddresses)
         # The source is the external one, RFC 4787, section 6.
         elif self.passOut(packet) and self.passIn(packet):
             self.deliver(packet)

@@ -9,7 +9,7 @@ NATs choose) follows from the seed alone.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import Any, TypeVar, overload
 
 from twisted.internet.defer import Deferred
@@ -19,10 +19,13 @@ from punchd.core import Address
 from .clock import VirtualClock
 from .host import Host
 from .link import Link
-from .packet import Packet, Record
+from .packet import Packet, Record, familyOf
 from .subnet import Subnet
 
 _T = TypeVar("_T")
+
+#: Seconds until the sender hears that a packet's hop limit was used up.
+REPORT = 0.002
 
 
 class Capture:
@@ -203,6 +206,19 @@ class Network:
                         packet.payload,
                     )
                 )
+
+    def expired(self, packet: Packet, where: str, hosts: Sequence[str]) -> None:
+        """
+        Count a packet whose hop limit was used up, and tell its sender.
+
+        @param hosts: addresses of whoever found that.
+        """
+        self.drop(packet, "ttl", where)
+        version = familyOf(packet.destination[0])
+        host = next((each for each in hosts if familyOf(each) == version), None)
+        if packet.origin is not None and host is not None:
+            report = (packet.payload, host)
+            self.clock.schedule(REPORT, packet.origin.hopReported, report)
 
     def drop(self, packet: Packet, reason: str, where: str) -> None:
         """

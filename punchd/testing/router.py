@@ -145,7 +145,7 @@ class Router:
     def _outward(self, packet: Packet) -> None:
         packet.ttl -= 1
         if packet.ttl <= 0:
-            self.drop(packet, "ttl")
+            self.network.expired(packet, self.name, self.insideAddresses)
         elif packet.destination[0] in self.insideAddresses:
             self.drop(packet, "router")
         elif self._blocked(packet):
@@ -173,7 +173,7 @@ class Router:
         """
         packet.ttl -= 1
         if packet.ttl <= 0:
-            self.drop(packet, "ttl")
+            self.network.expired(packet, self.name, self.addresses)
         else:
             self.inside.forward(packet, self)
 

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from .router import Router
 
 
+#: The addresses of whoever drops a packet between the members of a network.
+HOPS = ("203.0.113.1", "2001:db8:c::1")
+
+
 class Node(Protocol):
     """
     What can be attached to a network.
@@ -137,7 +141,7 @@ class Subnet:
         if self.hops:
             packet.ttl -= self.hops
             if packet.ttl <= 0:
-                drop(packet, "ttl", self.name)
+                self._network.expired(packet, self.name, HOPS)
                 return
         if self.isolated and not (node is self.gateway or sender is self.gateway):
             drop(packet, "isolated", self.name)
