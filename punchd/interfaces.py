@@ -67,8 +67,7 @@ class IHopReceiver(IDatagramReceiver):
         """
         The hop limit of a datagram was used up.
 
-        @param data: the beginning of its payload, as far as it came back;
-            perhaps nothing.
+        @param data: what came back of its payload, perhaps nothing.
         @param host: the router that dropped it.
         """
 
@@ -130,8 +129,6 @@ class INetwork(Interface):
 
     def listenHops(receiver, family):  # type: ignore[no-untyped-def]
         """
-        Open a UDP socket of any port that hears of its datagrams' deaths.
-
         @param receiver: an L{IHopReceiver}.
         @param family: 4 or 6.
 

@@ -194,7 +194,7 @@ class Agent(View):
 
     def setOpener(self, ttl: int | None, now: float | None = None) -> None:
         """
-        We begin before the peer does: let the first check on each pair with a
+        We begin before the peer does: let the first checks on each pair with a
         NAT at its other end open ours without reaching that one.
 
         @param ttl: the hop limit of those checks, L{None} for no such thing.

@@ -159,20 +159,34 @@ class Checker:
         if self._context.remote is not None:
             self._send(pair, ttl, now)
 
-    def _opener(self, pair: CandidatePair) -> int | None:
+    def _opener(self, pair: CandidatePair, now: float) -> int | None:
         """
-        @return: the hop limit of a check: a small one for the first on a pair if
-            the peer's NAT is closed yet, for there are NATs that give the port
+        @return: the hop limit of a check: a small one for the first ones on a pair
+            if the peer's NAT is closed yet, for there are NATs that give the port
             of a packet that came too early to nobody any more.
         """
-        early = pair.lastSent is None and not pair.checksReceived
+        context = self._context
         remote = pair.remote.type
         beyond = remote is CandidateType.SRFLX or remote is CandidateType.PRFLX
-        relayed = pair.kind == "relayed"
-        return self._context.openerTtl if early and beyond and not relayed else None
+        if context.openerTtl is None or not beyond or pair.kind == "relayed":
+            return None
+        if context.openersUntil is None:
+            context.openersUntil = now + self._timing.answerTime
+        if pair.checksReceived or not (
+            pair.lastSent is None or now < context.openersUntil
+        ):
+            return None
+        return context.openerTtl
+
+    def heard(self, now: float) -> None:
+        """
+        The peer has begun: nothing of ours comes too early.
+        """
+        if self._context.openersUntil is not None:
+            self._context.openersUntil = now
 
     def _transmit(self, pair: CandidatePair, now: float) -> None:
-        self._send(pair, self._opener(pair), now)
+        self._send(pair, self._opener(pair, now), now)
 
     def _send(self, pair: CandidatePair, ttl: int | None, now: float) -> None:
         context = self._context

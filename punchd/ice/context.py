@@ -24,8 +24,10 @@ class Context:
     @ivar remote: the peer's, once they are known.
     @ivar rtt: the round trip to expect of pairs that were never answered.
     @ivar keepalive: seconds between the checks of an idle pair.
-    @ivar openerTtl: the hop limit of the first check on a pair, L{None} for the
+    @ivar openerTtl: the hop limit of the first checks on a pair, L{None} for the
         system's.
+    @ivar openersUntil: until when the peer cannot have begun, once there was a
+        first of these.
     @ivar checksSent: transmissions, all pairs together.
     @ivar garbage: what came in vain, by reason.
     """
@@ -44,6 +46,7 @@ class Context:
     garbage: Counter[str] = field(default_factory=Counter)
     checksSent: int = 0
     openerTtl: int | None = None
+    openersUntil: float | None = None
 
     def rttOf(self, pair: CandidatePair) -> float:
         """

@@ -120,6 +120,7 @@ class Responder:
         pair.checksReceived += 1
         if not pair.heard:
             pair.heard = True
+            self._checker.heard(now)
             context.events.append(CheckReceived(pair))
         if self._checker.reported(pair, message) and pair.valid:
             context.events.append(PairReported(pair))

@@ -40,6 +40,8 @@ class Timing:
     @ivar mostDoubtWait: the longest wait between checks of a doubtful pair.
     @ivar mostRevivalWait: the longest wait between checks of a lost pair.
     @ivar revivalTime: after this, a lost pair is checked no longer.
+    @ivar answerTime: the least time that our answer takes until the peer begins
+        with checks, however near it is.
     @ivar memory: how long a response to a transmission is still accepted.
     """
 
@@ -62,6 +64,7 @@ class Timing:
     mostDoubtWait: float = 5.0
     mostRevivalWait: float = 15.0
     revivalTime: float = 600.0
+    answerTime: float = 0.025
     memory: float = 30.0
 
 

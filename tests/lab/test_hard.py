@@ -21,7 +21,8 @@ _PORT, _FORWARD = 7, 7000
 _PLENTY = 1 << 20
 
 #: A, B, and the strategies that may find the path.  Without the low-TTL opener,
-#: the last two fail: a check that comes too early takes the port.
+#: the last two take a fresh socket, by another strategy: B's first check comes
+#: before A has sent anything, and takes the port.
 _PAIRS = [
     ("portrestricted", "sequential", {"predicted"}),
     ("sequential", "portrestricted", {"predicted"}),
