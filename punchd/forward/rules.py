@@ -31,9 +31,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _PEER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _KEYWORD = re.compile(r"[A-Za-z_]\w*=")
 
-_NO_NAME = (
-    f"cannot name a service (up to {MAX_NAME} letters, digits, '.', '_' and '-')"
-)
+_NO_NAME = f"cannot name a service (up to {MAX_NAME} letters, digits, '.', '_' and '-')"
 _PUBLISH = "NAME=CLIENT_ENDPOINT, such as ssh=tcp:127.0.0.1:22"
 _FORWARD = "SERVER_ENDPOINT=PEER/NAME, such as tcp:2222=bob/ssh"
 _ALLOW = "PEER or PEER/NAME, such as bob/ssh"

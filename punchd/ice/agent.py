@@ -10,7 +10,7 @@ Where it departs from the RFCs, docs/protocol/ice.rst says so and why.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from punchd.core import Address, Datagram, Entropy
 from punchd.errors import MalformedMessage
@@ -137,6 +137,7 @@ class Agent(View):
         Set the interval between the checks of an idle pair, which is shortened
         by up to 20 % at random.
 
+        @param seconds: infinite for an owner who calls L{keepalive}.
         @param now: let it count for the current interval too.
         """
         self._context.keepalive = seconds
@@ -166,14 +167,13 @@ class Agent(View):
             self._checker.probe(pair, now)
             self._settle(now)
 
-    def keepalive(self, seconds: float, now: float) -> None:
+    def keepalive(self, pairs: Iterable[CandidatePair], now: float) -> None:
         """
-        Check every valid pair on which no check was sent for so long, for an
-        owner who keeps the time of keepalives itself.
+        Check these pairs, unless that goes on already, for an owner who keeps the
+        time of keepalives itself.
         """
-        for pair in self.validPairs:
-            quiet = pair.lastSent is None or now - pair.lastSent >= seconds
-            if quiet and pair.series is None:
+        for pair in pairs:
+            if pair.valid and pair.series is None and pair in self._context.checklist:
                 self._checker.consent.check(pair, now)
         self._settle(now)
 

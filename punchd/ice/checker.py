@@ -206,7 +206,7 @@ class Checker:
         message.add(Attribute.SESSION_REPORT, pair.received.value)
         sent = Transmission(pair, now, context.roles.controlling, nominates)
         self._pending.add(transactionId, sent)
-        pair.lastSent = now
+        pair.lastSent = pair.lastLeft = now
         context.checksSent += 1
         context.datagrams.append(
             Datagram(
@@ -251,6 +251,7 @@ class Checker:
         if mapped is None:
             return "response without an address"
         pair.lastReceived = pair.lastResponse = now
+        pair.resting = False
         pair.measured(now - sent.sentAt)
         pair.mapped = mapped
         self._learn(pair, mapped)

@@ -55,6 +55,8 @@ class CandidatePair:
     @ivar mapped: how the peer sees us on this pair, once it has answered.
     @ivar rtt: the smoothed round trip in seconds, from checks.
     @ivar lastSent: when the last check left.
+    @ivar lastLeft: when the last check or response left, and so renewed the
+        bindings of our NATs.
     @ivar lastReceived: when anything authenticated came last.
     @ivar lastResponse: when the last authenticated response came: the base of
         consent (RFC 7675, 5.1).
@@ -64,6 +66,8 @@ class CandidatePair:
     @ivar active: whether it is checked as one that carries data.
     @ivar doubtful: whether it is valid but several checks in a row got no
         answer.
+    @ivar resting: whether nobody keeps it alive, and it has not been heard of
+        since that was so.
     @ivar heard: whether a check of the peer arrived in this round.
     @ivar checksReceived: how many of them arrived altogether.
     """
@@ -74,6 +78,7 @@ class CandidatePair:
     mapped: Address | None = None
     rtt: float | None = None
     lastSent: float | None = None
+    lastLeft: float | None = None
     lastReceived: float | None = None
     lastResponse: float | None = None
     received: Report = field(default_factory=Report)
@@ -81,6 +86,7 @@ class CandidatePair:
     nominated: bool = False
     active: bool = False
     doubtful: bool = False
+    resting: bool = False
     heard: bool = False
     checksReceived: int = 0
 

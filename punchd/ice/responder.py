@@ -116,7 +116,8 @@ class Responder:
 
     def _note(self, pair: CandidatePair, message: Message, now: float) -> None:
         context = self._context
-        pair.lastReceived = now
+        pair.lastReceived = pair.lastLeft = now
+        pair.resting = False
         pair.checksReceived += 1
         if not pair.heard:
             pair.heard = True

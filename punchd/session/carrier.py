@@ -35,6 +35,9 @@ from .events import Event
 from .paths import Found, Paths, Probe, Prove, Switched
 from .quic import QuicCore
 
+#: Datagrams that are not farther apart, in seconds, flow.
+_FLOW = 5.0
+
 
 class Listener(Protocol):
     """
@@ -229,7 +232,17 @@ class Carrier:
                     if agent.controlling:
                         self.ice(agent.nominate, event.pair)
                 self.busy = False
+            self._wake()
             self.listener.pathSwitched(event.pair)
+
+    def _wake(self) -> None:
+        """
+        What rests may be of use again.
+        """
+        if self.agent is not None:
+            for pair in self.agent.validPairs:
+                if pair.resting:
+                    self.ice(self.agent.probe, pair)
 
     def speculate(self) -> None:
         """
@@ -274,9 +287,10 @@ class Carrier:
         if self.captured is not None:
             self.captured += payloads
             return
-        now = self.quic.now()
+        now, before = self.quic.now(), self.lastSent
         self.lastSent = now
-        if not self.busy:
+        # One alone, such as the answer to a ping, makes nobody busy.
+        if not self.busy and (len(payloads) > 1 or now - before < _FLOW):
             self.setBusy(True)
         pairs, zero = self.paths.routes(len(datagrams), now)
         for pair in pairs:

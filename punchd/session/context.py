@@ -88,7 +88,9 @@ class Context:
     @ivar mode: C{"auto"}, C{"direct"} or C{"relay"}.
     @ivar patience: seconds that a session may be without any path.
     @ivar linger: seconds that it outlives its last stream.
-    @ivar keepalive: seconds between packets on an idle path.
+    @ivar keepalive: seconds between packets on an idle path, now.
+    @ivar mappingMoved: called when a NAT gave a path another port, with the
+        seconds of silence before that.
     @ivar nameOf: what the user calls a peer, for the log.
     @ivar relay: the relay in use, if the rendezvous has one.
     @ivar openerTtl: the hop limit of a packet that opens our NAT and does not
@@ -111,6 +113,7 @@ class Context:
     patience: float = 120.0
     linger: float = 600.0
     keepalive: float = 15.0
+    mappingMoved: Callable[[float], object] = lambda silence: None
     nameOf: Callable[[str], str] = str
     relay: Relay | None = None
     rtt: float | None = None

@@ -38,7 +38,7 @@ _GONE = "The peer left the rendezvous, and no path to it works any more."
 #: How long a goodbye may take.
 GOODBYE = 0.5
 #: Seconds before a direct path is tried again, by the number of failures.
-RETRIES = (2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0)
+RETRIES = (2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0)
 #: The same for a session that has no path at all.
 RECOVERIES = (0.0, 1.0, 2.0, 4.0, 8.0)
 

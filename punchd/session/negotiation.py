@@ -22,8 +22,6 @@ from punchd.signaling.offer import Answer, Offer, Role, Update, hashOf
 
 from .context import Context
 
-#: Idle pairs are checked after so many seconds even if nobody asks for it.
-BACKSTOP = 25.0
 #: The refusal of an answer to an offer that wants to resume.
 NO_SUCH_SESSION = "no-such-session"
 
@@ -39,7 +37,7 @@ def makeAgent(context: Context, controlling: bool) -> Agent:
         entropy=context.entropy,
     )
     # The session's machine keeps the time of keepalives.
-    agent.setKeepalive(max(BACKSTOP, context.keepalive))
+    agent.setKeepalive(float("inf"))
     now = context.clock.seconds()
     for candidate in context.gathering.candidates():
         agent.addLocalCandidate(candidate, now)

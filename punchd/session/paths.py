@@ -174,9 +174,10 @@ class Paths:
             return
         usage.unheardSince = None
         report = pair.reported
-        if not usage.proven and report is not None and report.largest >= FULL_SIZE:
+        if report is not None and report.largest >= FULL_SIZE:
             usage.proven = True
-            self._choose()
+            if pair is not self.current:
+                self._choose()
 
     def pairLost(self, pair: CandidatePair, now: float) -> None:
         """
@@ -383,7 +384,7 @@ def _merit(pair: CandidatePair) -> tuple[int, int]:
 
 def _rank(usage: _Usage) -> tuple[bool, tuple[int, int], float]:
     return (
-        usage.proven and not usage.stale,
+        usage.proven and not usage.stale and not usage.pair.resting,
         _merit(usage.pair),
         -(usage.pair.rtt or 0.0),
     )

@@ -81,7 +81,7 @@ class Session:
         quic = makeQuic(context, role)
         self.paths = Paths(mode=context.mode)
         self.carrier = Carrier(context.socket, context.clock, quic, self.paths, self)
-        self.keeping = Keeping(self.carrier, context.entropy)
+        self.keeping = Keeping(self.carrier, context.mappingMoved)
         self.exchange = Exchange(context, self, self.carrier)
         self.pinging = Pinging(context.clock)
         self.attempts = Attempts(self)

@@ -159,7 +159,16 @@ class _Watch:
     What is known by way of one server.
     """
 
-    __slots__ = ("hurry", "mapped", "nextAt", "nonce", "rtt", "server", "transaction")
+    __slots__ = (
+        "fresh",
+        "hurry",
+        "mapped",
+        "nextAt",
+        "nonce",
+        "rtt",
+        "server",
+        "transaction",
+    )
 
     def __init__(self, server: Address) -> None:
         self.server = server
@@ -169,6 +178,7 @@ class _Watch:
         self.nextAt: float | None = 0.0
         self.rtt: float | None = None
         self.hurry = 0
+        self.fresh = True
 
 
 class Observed:
@@ -236,6 +246,7 @@ class Observed:
         """
         Our addresses have changed, or the machine has slept: ask at once.
         """
+        self.proven = False
         for watch in self._watches:
             watch.transaction = None
             watch.nextAt = now
@@ -297,8 +308,11 @@ class Observed:
                 self._ask(watch, now)
                 return
             watch.hurry = 0
-        # A fifth less at most, so that many clients do not ask in step.
-        part = 0.8 + 0.2 * self._entropy(1)[0] / 255
+        part = 1.0
+        if watch.fresh:
+            # Many clients may have registered at the same time: out of step.
+            watch.fresh = False
+            part = 0.5 + 0.5 * self._entropy(1)[0] / 255
         watch.nextAt = now + part * self._keepalive if first else None
 
     def timeReached(self, now: float) -> None:
@@ -323,7 +337,8 @@ class Observed:
             watch.server,
             transactionId,
             now,
-            fastSchedule(watch.rtt or INITIAL_RTT),
+            # What only keeps the mapping may wait for its answer.
+            fastSchedule((watch.rtt or INITIAL_RTT) * (3 if self.proven else 1)),
         )
         watch.nextAt = None
         self._poll(watch, now)
