@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from punchd._plugins import pluginsByName
 from punchd.forward.serving import Serving, TakeStream
-from punchd.interfaces import ICandidateSource, ITraversalStrategy
+from punchd.interfaces import ITraversalStrategy
 from punchd.net.clock import SleepDetector, makeMonotonic
 from punchd.net.kernel import KernelNetwork
 from punchd.session.stream import Stream
@@ -29,7 +29,8 @@ from .state import StateFolder
 class OwnClient(MultiService):
     """
     I am a client without publications and forwards of its own.  Other programs
-    may use me through the control socket, for as long as this one runs.
+    may use me through the control socket, for as long as this one runs.  Since that
+    may be short, I ask no router for a port.
 
     @ivar punch: the client.
     """
@@ -53,7 +54,6 @@ class OwnClient(MultiService):
             urls,
             self._serving,
             self._serving,
-            sources=tuple(pluginsByName(ICandidateSource).values()),
             strategies=tuple(pluginsByName(ITraversalStrategy).values()),
             nameOf=lambda peerId: folder.petnames.nameOf(peerId) or peerId,
             makeSleepDetector=SleepDetector,

@@ -122,6 +122,7 @@ class Portal:
         self.urls = list(urls)
         self._reactor = reactor
         self._makeOwn = makeOwn
+        self._offerings: set[Offering] = set()
         self._own: Door | None = None
         self._stopOwn: Callable[[], Deferred[None]] | None = None
         self._trigger: Any = None
@@ -172,12 +173,22 @@ class Portal:
 
         @param allow: the ids of peers that may use it.
         """
-        return Offering(self._reactor, self, service, allow, take)
+        offering = Offering(self._reactor, self, service, allow, take)
+        self._offerings.add(offering)
+        return offering
+
+    def withdrawn(self, offering: Offering) -> None:
+        """
+        Somebody stopped an offering.
+        """
+        self._offerings.discard(offering)
 
     async def stop(self) -> None:
         """
-        Stop the client, if it is ours.
+        Stop what is offered, and the client, if it is ours.
         """
+        for offering in list(self._offerings):
+            offering.stop()
         stop, self._stopOwn, self._own = self._stopOwn, None, None
         trigger, self._trigger = self._trigger, None
         if trigger is not None:
@@ -250,6 +261,7 @@ class Offering:
         Offer it no more.
         """
         self._stopped = True
+        self._portal.withdrawn(self)
         if self._waiting is not None and self._waiting.active():
             self._waiting.cancel()
         if self._serving is not None:
