@@ -20,7 +20,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.python.failure import Failure
 
-from punchd.core import Address, Datagram, Entropy
+from punchd.core import Address, Burst, Datagram, Entropy
 from punchd.errors import MalformedMessage
 from punchd.interfaces import INetwork
 from punchd.stun.address import canonicalHost
@@ -125,9 +125,9 @@ class _Locator(TwistedProtocol):
         located(mapped)
 
 
-class _Factory(Factory):
+class TCPPunch(Factory):
     """
-    I make what was prepared.
+    I make what was prepared; my name is what the log says.
     """
 
     noisy = False
@@ -179,7 +179,7 @@ class StreamPort:
             self.base: Address = (host, bound.getsockname()[1])
             bound.listen(8)
             self._listening = self._reactor.adoptStreamPort(
-                bound.fileno(), bound.family, _Factory(self._accept)
+                bound.fileno(), bound.family, TCPPunch(self._accept)
             )
         except OSError as e:
             raise CannotListenError(host, 0, e) from e
@@ -236,7 +236,7 @@ class StreamPort:
         make: Callable[[Address], TwistedProtocol | None],
     ) -> None:
         made = connecting.socket
-        self._reactor.adoptStreamConnection(made.fileno(), made.family, _Factory(make))
+        self._reactor.adoptStreamConnection(made.fileno(), made.family, TCPPunch(make))
         # The reactor works with a copy of the descriptor.
         made.close()
 
@@ -308,6 +308,11 @@ class StreamPort:
         """
         Send what goes to those to whom there is a connection; drop the rest.
         """
+        if isinstance(datagrams, Burst):
+            stream = self._streams.get(datagrams.remote)
+            if stream is not None:
+                stream.sendDatagrams(datagrams.payloads)
+            return
         runs: dict[Address, list[bytes]] = {}
         for datagram in datagrams:
             runs.setdefault(datagram.remote, []).append(datagram.data)

@@ -99,6 +99,11 @@ class Connections:
         port = self.ports.pop(base, None)
         if port is None:
             return
+        if port.remotes:
+            self.log.debug(
+                "A TCP port is closed: {dropped} datagrams found no room",
+                dropped=port.dropped,
+            )
         self._withdraw(base)
         self._socket.removeStream(base)
         port.close()

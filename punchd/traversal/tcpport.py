@@ -17,7 +17,8 @@ from punchd.stun.address import isForbiddenPeer
 AHEAD: Final = 6
 #: Candidates that are taken from the peer.
 MOST: Final = 16
-_MOST_STEP: Final = 64
+#: Ports further apart do not follow each other.
+_MOST_STEP: Final = 16
 
 
 class TCPMapping(StrEnum):
