@@ -61,15 +61,14 @@ def serve(port: int) -> None:
     from punchd.net.clock import makeMonotonic
     from punchd.net.driver import Driver
     from punchd.services.datagrams import Datagrams
-    from punchd.services.relayports import RelayPorts
-    from punchd.services.rendezvous import _Forwarder
+    from punchd.services.relayports import RelayPorts, RelayReceiver
     from punchd.signaling.observation import Observer
 
     reactor: Any = makeMonotonic(anyReactor)
     network = KernelNetwork(reactor)
     observer = Observer(lambda handle: None, bytes(32), lambda *seen: None)
     datagrams = Datagrams(reactor, observer)
-    forwarder = _Forwarder()
+    forwarder = RelayReceiver()
     ports = RelayPorts(network, forwarder, {4: HOST}, 49152, 65535)
     relay = Server(
         realm=REALM,
@@ -78,6 +77,7 @@ def serve(port: int) -> None:
         entropy=network.entropy,
         limits=Limits(user=Quota(256)),
         forbidden=lambda host: False,
+        whole=network.sendsWhole,
     )
     forwarder.driver = Driver(relay, datagrams.send, lambda event: None, reactor)
     datagrams.setRelay(relay, forwarder.driver, ports.ports)

@@ -1,7 +1,7 @@
 """
 Every zope interface that somebody else may implement.
 
-This module imports nothing of punchd.
+This module imports nothing else of punchd.
 """
 
 from __future__ import annotations
@@ -72,6 +72,23 @@ class IHopReceiver(IDatagramReceiver):
         """
 
 
+class IErrorReceiver(IDatagramReceiver):
+    """
+    A receiver that is told of ICMP errors, where the system tells of them.
+    """
+
+    def errorReported(local, remote, kind, code, info):  # type: ignore[no-untyped-def]
+        """
+        A datagram has not arrived.
+
+        @param local: the (host, port) that it was sent from.
+        @param remote: the (host, port) that it was sent to.
+        @param kind: the ICMP type, of ICMPv6 where the addresses are.
+        @param code: the ICMP code.
+        @param info: the MTU if the datagram was too big.
+        """
+
+
 class IDatagramPort(Interface):
     """
     An open UDP socket, of the kernel or of the simulator.
@@ -101,6 +118,19 @@ class IDatagramPort(Interface):
         """
 
 
+class IRelayPort(IDatagramPort):
+    """
+    What a port is whose receiver is an L{IErrorReceiver}, where C{sendsWhole} of
+    its network is true.
+    """
+
+    def sendWhole(datagram):  # type: ignore[no-untyped-def]
+        """
+        Send one L{punchd.core.Datagram} that no router may cut; the sender does
+        not cut it either.
+        """
+
+
 class INetwork(Interface):
     """
     What the shell needs of the machine it runs on: the kernel's network, or a
@@ -111,6 +141,8 @@ class INetwork(Interface):
         "Provides IReactorTime (monotonic), IReactorTCP and IReactorCore's "
         "callWhenRunning and addSystemEventTrigger as far as the host has them."
     )
+
+    sendsWhole = Attribute("Whether ports can be L{IRelayPort}s.")
 
     def listenDatagram(receiver, family, host, port):  # type: ignore[no-untyped-def]
         """

@@ -17,13 +17,16 @@ from zope.interface import implementer
 from punchd.interfaces import (
     IDatagramPort,
     IDatagramReceiver,
+    IErrorReceiver,
     IHopReceiver,
     INetwork,
 )
 
+from . import ancillary
 from .hops import HopPort
 from .linkstate import isUp
 from .netlink import AddressWatch
+from .reports import ReportingPort
 from .udp import UDPPort
 
 #: With this variable set and not empty, UDP goes without GSO and GRO.
@@ -47,6 +50,8 @@ class KernelNetwork:
         L{punchd.net.clock.makeMonotonic}.
     """
 
+    sendsWhole = ancillary.LINUX
+
     def __init__(
         self, reactor: Any, *, environ: Mapping[str, str] = os.environ
     ) -> None:
@@ -62,7 +67,9 @@ class KernelNetwork:
         @raise twisted.internet.error.CannotListenError: the address is taken
             or is not ours.
         """
-        opened: IDatagramPort = UDPPort(
+        tells = self.sendsWhole and IErrorReceiver.providedBy(receiver)
+        make: Any = ReportingPort if tells else UDPPort
+        opened: IDatagramPort = make(
             self.reactor, receiver, family, host, port, offload=self._offload
         )
         return opened

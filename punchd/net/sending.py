@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import socket
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 
 from punchd.core import Address, Burst, Datagram
@@ -58,6 +59,7 @@ class Sender:
         self._segmentLimit = SEGMENTED if segmenting else 0
         self._choosesSource = choosesSource
         self._hopLimitByOption = family == 4 and not ancillary.LINUX
+        self.reports: frozenset[int] = frozenset()
         self._controls: dict[tuple[str, int | None], list[ancillary.Control]] = {}
         self._remotes: set[Address] = set()
 
@@ -158,6 +160,9 @@ class Sender:
         except BlockingIOError:
             return 0
         except OSError as e:
+            if e.errno in self.reports:
+                with self._reported():
+                    return self._sendRun(first, payloads)
             if e.errno not in _GSO_ERRORS:
                 self._count(e, len(payloads))
                 return len(payloads)
@@ -193,8 +198,23 @@ class Sender:
         except BlockingIOError:
             return 0
         except OSError as e:
+            if e.errno in self.reports:
+                with self._reported():
+                    return self.sendOne(datagram)
             self._count(e)
         return 1
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        """
+        The error may be an earlier datagram's, which the kernel tells of instead of
+        sending this one.  It does so once: another error is about this one.
+        """
+        reports, self.reports = self.reports, frozenset()
+        try:
+            yield
+        finally:
+            self.reports = reports
 
     def _sendWithOption(
         self, datagram: Datagram, control: list[ancillary.Control]

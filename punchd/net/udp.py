@@ -93,6 +93,7 @@ class UDPPort:
         port: int = 0,
         *,
         offload: bool = True,
+        shared: bool = False,
     ) -> None:
         """
         @param family: 4 or 6.
@@ -100,6 +101,8 @@ class UDPPort:
             C{%} and an interface, when link-local addresses are to be reached.
         @param port: the port to bind, 0 for any.
         @param offload: whether to use GSO and GRO where the kernel has them.
+        @param shared: whether another port of ours is bound to that address,
+            which has agreed to that (L{share}).
 
         @raise CannotListenError: the address is taken or is not ours, or the
             host has no such family.
@@ -117,7 +120,7 @@ class UDPPort:
         if IRunReceiver.providedBy(receiver):
             self._receiveRuns = anyReceiver.runsReceived
         try:
-            self._socket = self._open(family, host, port)
+            self._socket = self._open(family, host, port, shared)
         except (OSError, OverflowError) as e:
             raise CannotListenError(host, port, e) from e
         bound = self._socket.getsockname()
@@ -137,7 +140,7 @@ class UDPPort:
         reactor.addReader(self)
 
     @staticmethod
-    def _open(family: int, host: str, port: int) -> socket.socket:
+    def _open(family: int, host: str, port: int, shared: bool) -> socket.socket:
         addressFamily = ancillary.addressFamily(family)
         sock = socket.socket(addressFamily, socket.SOCK_DGRAM)
         try:
@@ -155,6 +158,8 @@ class UDPPort:
                 ancillary.useInterface(sock, host, scope)
             if host in _WILDCARDS:
                 ancillary.askForDestination(sock, family)
+            if shared:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             sock.bind((host or ("0.0.0.0" if family == 4 else "::"), port))
         except BaseException:
             sock.close()
@@ -199,6 +204,22 @@ class UDPPort:
         self._reactor.removeWriter(self)
         self._socket.close()
 
+    def share(self) -> None:
+        """
+        Let another port of this process be bound to my address.
+
+        @raise OSError: the system does not know that.
+        """
+        self.setOption(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+
+    def setOption(self, level: int, option: int, value: int | bytes) -> None:
+        """
+        Set an option of the socket.
+
+        @raise OSError: the system does not know it.
+        """
+        self._socket.setsockopt(level, option, value)
+
     # --- IReadWriteDescriptor ------------------------------------------------
 
     def fileno(self) -> int:
@@ -233,10 +254,13 @@ class UDPPort:
             try:
                 size, controls, _, remote = receive(buffers, ancillary.SPACE)
             except BlockingIOError:
+                if not runs:
+                    self._idle()
                 break
             except OSError as e:
                 # An ICMP error for what was sent before; reading goes on.
                 self.counters["receive " + ancillary.errorName(e)] += 1
+                self._idle()
                 continue
             local = self._host
             segment = size
@@ -280,6 +304,11 @@ class UDPPort:
         self._reactor.removeWriter(self)
 
     # --- receiving -----------------------------------------------------------
+
+    def _idle(self) -> None:
+        """
+        There was nothing to read, or an error.
+        """
 
     def _deliver(self, runs: list[Run]) -> None:
         try:

@@ -4,13 +4,20 @@ The UDP ports that relayed addresses are.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from twisted.internet.error import CannotListenError
+from zope.interface import implementer
 
-from punchd.core import Address
-from punchd.interfaces import IDatagramPort, IDatagramReceiver
+from punchd.core import Address, Datagram
+from punchd.interfaces import (
+    IBatchReceiver,
+    IDatagramPort,
+    IDatagramReceiver,
+    IErrorReceiver,
+)
+from punchd.net.driver import Driver
 
 #: How many ports are tried before there are none.
 ATTEMPTS: Final = 32
@@ -87,9 +94,49 @@ class RelayPorts:
         """
         self.ports.pop(address).close()
 
+    def sendWhole(self, datagram: Datagram) -> None:
+        """
+        Send from a relayed address what no router may cut.
+        """
+        port: Any = None if datagram.local is None else self.ports.get(datagram.local)
+        if port is not None:
+            port.sendWhole(datagram)
+
     def closeAll(self) -> None:
         """
         The relay stops.
         """
         for address in list(self.ports):
             self.close(address)
+
+
+@implementer(IBatchReceiver, IErrorReceiver)
+class RelayReceiver:
+    """
+    I bring what comes to relayed addresses to the relay's loop.
+    """
+
+    driver: Driver
+
+    def datagramReceived(self, data: bytes, local: Address, remote: Address) -> None:
+        """
+        One datagram came.
+        """
+        self.driver.datagramReceived(data, local, remote)
+
+    def datagramsReceived(
+        self, datagrams: Sequence[tuple[bytes, Address, Address]]
+    ) -> None:
+        """
+        Several came.
+        """
+        self.driver.datagramsReceived(datagrams)
+
+    def errorReported(
+        self, local: Address, remote: Address, kind: int, code: int, info: int
+    ) -> None:
+        """
+        One that was sent has not arrived.
+        """
+        relay: Any = self.driver.core
+        self.driver.call(relay.errorReported, local, remote, (kind, code, info))

@@ -13,11 +13,9 @@ from typing import Any, Final
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
-from zope.interface import implementer
 
 from punchd.core import Address
 from punchd.errors import InvalidOption
-from punchd.interfaces import IBatchReceiver
 from punchd.net.driver import Driver
 from punchd.net.tls import ServerCredentials
 from punchd.signaling.directory import Directory, Limits, Presence
@@ -27,16 +25,16 @@ from punchd.stun.address import family
 from punchd.stun.binding import BindingServer
 from punchd.stun.limit import PrefixLimit
 from punchd.turn.credentials import handleOf, makeCredentials
-from punchd.turn.events import AllocationClosed, AllocationOpened
+from punchd.turn.events import AllocationClosed, AllocationOpened, SendWhole
 from punchd.turn.server import Server
 
 from .admission import RegisteredUsers
-from .datagrams import Datagrams, Received
+from .datagrams import Datagrams
 from .doors import Doors
 from .entrance import EntranceFactory
 from .places import DEFAULT_PLACES, Place, publicHosts, textOf
 from .registrar import Offering, Registrar
-from .relayports import RelayPorts
+from .relayports import RelayPorts, RelayReceiver
 from .state import StateFolder
 
 #: Seconds for which something may be allocated with one set of credentials.
@@ -253,7 +251,7 @@ class Rendezvous(Service):
     def _startRelay(self, first: Sequence[Address], hosts: Mapping[str, str]) -> None:
         network = self._network
         low, high = self._settings.relayPorts
-        receiver = _Forwarder()
+        receiver = RelayReceiver()
         ports = self._relayPorts = RelayPorts(
             network, receiver, {family(each): each[0] for each in first}, low, high
         )
@@ -267,6 +265,7 @@ class Rendezvous(Service):
             entropy=network.entropy,
             external=hosts,
             ownHosts=[host for host, _ in network.localHosts()],
+            whole=network.sendsWhole,
         )
         driver = Driver(self.relay, self.datagrams.send, self._relayed, self._clock)
         receiver.driver = driver
@@ -295,7 +294,10 @@ class Rendezvous(Service):
         }
 
     def _relayed(self, event: object) -> None:
-        if isinstance(event, AllocationOpened):
+        if isinstance(event, SendWhole):
+            assert self._relayPorts is not None
+            self._relayPorts.sendWhole(event.datagram)
+        elif isinstance(event, AllocationOpened):
             self.log.info(
                 "relaying at {relayed}",
                 relayed=textOf(event.relayed),
@@ -319,27 +321,6 @@ class Rendezvous(Service):
             address=textOf(address),
             event="observed",
         )
-
-
-@implementer(IBatchReceiver)
-class _Forwarder:
-    """
-    I bring what comes to relayed addresses to the relay's loop.
-    """
-
-    driver: Driver
-
-    def datagramReceived(self, data: bytes, local: Address, remote: Address) -> None:
-        """
-        One datagram came.
-        """
-        self.driver.datagramReceived(data, local, remote)
-
-    def datagramsReceived(self, datagrams: Sequence[Received]) -> None:
-        """
-        Several came.
-        """
-        self.driver.datagramsReceived(datagrams)
 
 
 def _firsts(addresses: Sequence[Address]) -> list[Address]:

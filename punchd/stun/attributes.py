@@ -261,6 +261,23 @@ def _decodePort(data: bytes, transactionId: bytes) -> int:
     return data[0] << 8 | data[1]
 
 
+_ICMP = Struct(">xxHI")
+
+
+def _decodeIcmp(data: bytes, transactionId: bytes) -> tuple[int, int, int]:
+    """
+    RFC 8656, 18.13: type (7 bits), code (9 bits) and error data.
+    """
+    if len(data) != _ICMP.size:
+        raise _wrong("length")
+    both, rest = _ICMP.unpack(data)
+    return (both >> 9, both & 0x1FF, rest)
+
+
+def _encodeIcmp(value: tuple[int, int, int], transactionId: bytes) -> bytes:
+    return _ICMP.pack(value[0] << 9 | value[1], value[2])
+
+
 _REPORT = Struct(">IHH")
 
 
@@ -324,7 +341,7 @@ CODECS: Final[dict[int, Codec]] = {
         Attribute.ADDRESS_ERROR_CODE: Codec(_decodeAddressError, _encodeAddressError),
         Attribute.PASSWORD_ALGORITHMS: Codec(_decodeAlgorithms, _encodeAlgorithms),
         Attribute.ALTERNATE_DOMAIN: _text(255, "replace"),
-        Attribute.ICMP: _bytes(8),
+        Attribute.ICMP: Codec(_decodeIcmp, _encodeIcmp),
         Attribute.SOFTWARE: _text(_MAX_TEXT, "replace"),
         Attribute.ALTERNATE_SERVER: _PLAIN,
         Attribute.ICE_CONTROLLED: _number(">Q"),

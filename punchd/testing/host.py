@@ -65,6 +65,8 @@ class Host(Ports):
 
     # --- INetwork -----------------------------------------------------------
 
+    sendsWhole = False
+
     def listenDatagram(
         self, receiver: IDatagramReceiver, family: int, host: str, port: int
     ) -> IDatagramPort:

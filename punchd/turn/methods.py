@@ -5,7 +5,7 @@ The requests of TURN, once it is known who sends them (RFC 8656, 7 to 12).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from punchd.core import Address
 from punchd.stun.address import family
@@ -19,6 +19,11 @@ from .channeldata import FIRST_CHANNEL, LAST_OLD_CHANNEL
 from .limits import Limits
 from .permission import PeerPolicy
 from .table import AllocationTable
+
+#: What a client may ask for.
+REQUESTS: Final = frozenset(
+    {Method.ALLOCATE, Method.REFRESH, Method.CREATE_PERMISSION, Method.CHANNEL_BIND}
+)
 
 #: Attributes of other uses of STUN; a TURN server does not know them.
 _FOREIGN = frozenset(

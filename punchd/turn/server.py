@@ -22,16 +22,17 @@ from punchd.errors import MalformedMessage
 from punchd.stun.address import isForbiddenPeer
 from punchd.stun.attributes import Attribute
 from punchd.stun.limit import NoLimit, PrefixLimit
-from punchd.stun.message import Message, MessageClass, Method, isMessage, parse
+from punchd.stun.message import Message, MessageClass, isMessage, parse
 
 from .allocating import Allocating
 from .allocation import Allocation
 from .authentication import Authenticator, Principal, features
 from .channeldata import DATA_INDICATION, indication, readIndication, readWhole
+from .complaint import complaint
 from .events import AllocationClosed, AllocationOpened, SendWhole
 from .guards import Guard
 from .limits import Limits, Meter
-from .methods import Methods
+from .methods import REQUESTS, Methods
 from .nonce import Nonces
 from .permission import PeerPolicy
 from .table import AllocationTable, RelayPorts
@@ -199,7 +200,7 @@ class Server:
         if message.messageClass is not MessageClass.REQUEST:
             self.counters["not a request"] += 1
             return
-        if message.method not in _REQUESTS:
+        if message.method not in REQUESTS:
             self.counters["unknown method"] += 1
             return
         allocation = self._table.find(local, remote)
@@ -220,6 +221,21 @@ class Server:
         else:
             data = who.serialize(fingerprint=message.hasFingerprint)
         self._datagrams.append(Datagram(data, local, remote))
+
+    def errorReported(
+        self, local: Address, remote: Address, error: tuple[int, int, int], now: float
+    ) -> None:
+        """
+        What was sent from a relayed address has not arrived: tell the client (RFC
+        8656, 11.5).
+
+        @param error: the ICMP type and code, and the MTU.
+        """
+        allocation = self._table.relays.get(local)
+        told = allocation and complaint(allocation, self._nextId(), remote, error, now)
+        if told:
+            self.counters["ICMP"] += 1
+            self._datagrams.append(told)
 
     def timeReached(self, now: float) -> None:
         """
@@ -356,13 +372,7 @@ class Server:
             if size > _LARGEST:
                 self.counters["too large"] += 1
                 return
-            self._idCounter = self._idCounter + 1 & 0xFFFFFFFF
-            framed = indication(
-                DATA_INDICATION,
-                self._idPrefix + self._idCounter.to_bytes(4, "big"),
-                peer,
-                data,
-            )
+            framed = indication(DATA_INDICATION, self._nextId(), peer, data)
         packets = allocation.receivedPackets
         if packets >= allocation.receivedDue and not (
             self._meter.passes(allocation, now)
@@ -371,6 +381,10 @@ class Server:
         allocation.receivedPackets = packets + 1
         allocation.receivedBytes += size
         self._datagrams.append(Datagram(framed, allocation.local, allocation.client))
+
+    def _nextId(self) -> bytes:
+        self._idCounter = self._idCounter + 1 & 0xFFFFFFFF
+        return self._idPrefix + self._idCounter.to_bytes(4, "big")
 
     # --- allocations --------------------------------------------------------
 
@@ -381,8 +395,3 @@ class Server:
         self._table.remove(allocation, now)
         if not allocation.reserved:
             self._events.append(AllocationClosed.of(allocation, reason))
-
-
-_REQUESTS = frozenset(
-    {Method.ALLOCATE, Method.REFRESH, Method.CREATE_PERMISSION, Method.CHANNEL_BIND}
-)

@@ -59,7 +59,7 @@ _FIXED = {
     Attribute.PADDING: opaque,
     Attribute.USERHASH: st.binary(min_size=32, max_size=32),
     Attribute.RESERVATION_TOKEN: st.binary(min_size=8, max_size=8),
-    Attribute.ICMP: st.binary(min_size=8, max_size=8),
+    Attribute.ICMP: st.tuples(st.integers(0, 127), st.integers(0, 511), u32),
     Attribute.EVEN_PORT: st.booleans(),
     Attribute.USE_CANDIDATE: st.just(True),
     Attribute.DONT_FRAGMENT: st.just(True),
