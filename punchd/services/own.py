@@ -22,7 +22,7 @@ from punchd.signaling.url import RendezvousURL
 from .client import PunchClient
 from .control import ControlService
 from .handover import Handover
-from .portal import Serving as Offer
+from .running import Serving as Offer
 from .state import StateFolder
 
 

@@ -29,7 +29,7 @@ from punchd import errors
 from punchd.errors import ProtocolViolation, PunchError, ServiceFailed
 
 from .credit import Growth
-from .flow import FAULT, Flow
+from .flow import CLOSED, FAULT, Flow
 from .stream import Stream
 
 #: The most bytes in one frame of data, and in a read.
@@ -292,6 +292,9 @@ class Tube(Protocol):
         elif kind == Kind.RESET:
             stream.peerReset()
         elif kind == Kind.STOP:
+            if not stream.outgoing.done:
+                # As QUIC does by itself (RFC 9000, 3.5).
+                self.reset(0, CLOSED)
             stream.peerStopped()
         elif kind == Kind.ERROR:
             stream.fail(errorOf(body))
