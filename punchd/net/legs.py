@@ -16,7 +16,7 @@ from zope.interface import implementer
 from punchd.core import Address, Datagram
 from punchd.stun.address import canonicalHost
 
-from .proxy import ProxiedEndpoint, Proxy
+from .proxy import ProxiedEndpoint, ProxyFor
 from .punching import PunchingSocket
 from .reaching import endpointTo, withTLS
 from .streamleg import StreamLeg
@@ -169,7 +169,7 @@ class SocketLeg:
 def makeLeg(
     way: Way,
     socket: PunchingSocket,
-    proxy: Proxy | None,
+    proxyFor: ProxyFor,
     arrivals: Any,
     authorities: str | None = None,
 ) -> Leg:
@@ -185,11 +185,11 @@ def makeLeg(
         return SocketLeg(socket, way.server, None if own else arrivals)
     reactor = socket.network.reactor
     host, port = way.server
+    endpoint: Any = endpointTo(reactor, host, port, PATIENCE)
     if way.proxied:
+        proxy = proxyFor(host)
         assert proxy is not None
-        endpoint: Any = ProxiedEndpoint(reactor, proxy, host, port)
-    else:
-        endpoint = endpointTo(reactor, host, port, PATIENCE)
+        endpoint = ProxiedEndpoint(reactor, proxy, host, port)
     if way.transport == "tcp":
         return StreamLeg(way.server, endpoint)
     credentials = ClientCredentials(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -24,6 +24,7 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -35,6 +36,8 @@ from .reaching import endpointTo
 PATIENCE: Final = 10.0
 #: The longest head of an answer that is read, in bytes.
 MAX_HEAD: Final = 16384
+
+_log = Logger()
 
 _EXPECTED = "expected http://[USER:PASSWORD@]HOST:PORT"
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: ([^\r\n]*))?\r?\n")
@@ -99,6 +102,40 @@ class Proxy:
             basic = base64.b64encode(joined).decode("ascii")
             lines.append(f"Proxy-Authorization: Basic {basic}")
         return "\r\n".join([*lines, "", ""]).encode("ascii")
+
+
+#: Gives the proxy that may lead to a host, if any.
+ProxyFor = Callable[[str], Proxy | None]
+
+
+def noProxy(host: str) -> None:
+    """
+    @return: L{None}, whatever the host.
+    """
+
+
+def proxyChooser(option: Proxy | None, environment: Mapping[str, str]) -> ProxyFor:
+    """
+    @param option: what the user says, for all hosts; L{None} to go by the
+        environment.
+
+    @return: gives the proxy for a host.
+    """
+    told: set[str] = set()
+
+    def choose(host: str) -> Proxy | None:
+        if option is not None:
+            return option
+        try:
+            return fromEnvironment(environment, host)
+        except InvalidOption as e:
+            # It was set for other programs, too, which may understand it.
+            if str(e) not in told:
+                told.add(str(e))
+                _log.warn("The proxy is not used: {why}", why=str(e))
+            return None
+
+    return choose
 
 
 def fromEnvironment(environment: Mapping[str, str], host: str) -> Proxy | None:

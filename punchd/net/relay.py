@@ -26,7 +26,7 @@ from punchd.turn.client import (
 
 from .attempt import Attempt
 from .legs import makeLeg
-from .proxy import Proxy
+from .proxy import ProxyFor, noProxy
 from .punching import PunchingSocket
 from .race import Race
 from .udp import Received, Run
@@ -67,7 +67,7 @@ class Relay:
         entropy: Entropy,
         onChanged: Callable[[], None],
         *,
-        proxy: Proxy | None = None,
+        proxyFor: ProxyFor = noProxy,
     ) -> None:
         """
         @param ways: how to get to relays, in the order in which to try.
@@ -78,7 +78,7 @@ class Relay:
         self.udpHeard = False
         self.rtt: float | None = None
         self._ways = list(ways)
-        self._proxy = proxy
+        self._proxyFor = proxyFor
         self._socket = socket
         self._clock = clock
         self._entropy = entropy
@@ -163,7 +163,7 @@ class Relay:
         assert credentials is not None
         attempt = Attempt(
             way,
-            makeLeg(way, self._socket, self._proxy, self),
+            makeLeg(way, self._socket, self._proxyFor, self),
             credentials,
             self._clock,
             self._entropy,

@@ -4,7 +4,7 @@ The ways to relays: which server, over which transport, through a proxy or not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
@@ -101,11 +101,19 @@ def waysToRendezvous(
     return ways + streams
 
 
-def throughProxyToo(ways: Sequence[Way]) -> list[Way]:
+def throughProxyToo(
+    ways: Sequence[Way], proxyFor: Callable[[str], object | None]
+) -> list[Way]:
     """
-    @return: the ways, and behind them those over streams through the proxy.
+    @param proxyFor: gives the proxy that may lead to a host.
+
+    @return: the ways, and behind them those over streams through a proxy.
     """
-    proxied = [replace(way, proxied=True) for way in ways if way.transport != "udp"]
+    proxied = [
+        replace(way, proxied=True)
+        for way in ways
+        if way.transport != "udp" and proxyFor(way.server[0]) is not None
+    ]
     return [*ways, *proxied]
 
 

@@ -20,7 +20,9 @@ from punchd.identity import Identity
 from punchd.interfaces import ICandidateSource, INetwork, ITraversalStrategy
 from punchd.net.demux import Demux
 from punchd.net.gathering import Gathering
+from punchd.net.proxy import ProxyFor, noProxy
 from punchd.net.punching import PunchingSocket
+from punchd.net.ways import Way
 from punchd.portmap.mapper import PortMapper
 from punchd.session.context import Context
 from punchd.session.rehearsal import rehearse
@@ -66,17 +68,24 @@ class PunchClient(MultiService):
         keepalive: float = 15.0,
         sources: Sequence[ICandidateSource] = (),
         strategies: Sequence[ITraversalStrategy] = BUILTIN,
+        proxyFor: ProxyFor = noProxy,
+        relays: Sequence[Way] = (),
         nameOf: Callable[[str], str] = str,
         makeSleepDetector: MakeSleepDetector | None = None,
         onGaveUp: Callable[[Failure], object] = lambda failure: None,
     ) -> None:
+        """
+        @param proxyFor: gives the HTTP proxy that may lead to a host.
+        @param relays: ways to relays that the user names; that of the rendezvous
+            serves when they fail.
+        """
         super().__init__()
         self.gaveUp = onGaveUp
         self.network = network
         self.port = port
         self.socket = PunchingSocket(network, Demux())
         self.gathering = Gathering(self.socket)
-        self.links = Links(network, urls, identity, self)
+        self.links = Links(network, urls, identity, self, proxyFor)
         self.context = Context(
             identity,
             network.entropy(8).hex(),
@@ -95,6 +104,8 @@ class PunchClient(MultiService):
         )
         self.peers = Peers(self.context, permissions, publish)
         self.presence = Presence(self.context)
+        self.presence.relaying.proxyFor = proxyFor
+        self.presence.relaying.foreign = relays
         self.links.setServiceParent(self)
         Roaming(network, self, makeSleepDetector).setServiceParent(self)
         self.portMapper: PortMapper | None = None

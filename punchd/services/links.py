@@ -4,7 +4,7 @@ The connections to the rendezvous, one each, as one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from twisted.application.service import MultiService
@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from punchd.core import Address
 from punchd.identity import Identity
 from punchd.interfaces import INetwork
-from punchd.net.proxy import Proxy
+from punchd.net.proxy import ProxyFor, noProxy
 from punchd.signaling.url import RendezvousURL
 
 from .link import RendezvousLink
@@ -64,7 +64,7 @@ class Links(MultiService):
         urls: Sequence[RendezvousURL],
         identity: Identity,
         owner: Owner,
-        proxyFor: Callable[[str], Proxy | None] = lambda host: None,
+        proxyFor: ProxyFor = noProxy,
     ) -> None:
         """
         @param proxyFor: gives the proxy that may lead to a host.

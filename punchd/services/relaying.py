@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from punchd.core import Address
-from punchd.net.proxy import Proxy
+from punchd.net.proxy import ProxyFor, noProxy
 from punchd.net.relay import Relay
 from punchd.net.ways import RelayCredentials, Way, throughProxyToo, waysToRendezvous
 from punchd.session.context import Context
@@ -26,16 +26,15 @@ class Relaying:
     """
     I make the relay known to the sessions, and keep its credentials fresh.
 
-    @ivar proxy: what may lead to the rendezvous.
+    @ivar proxyFor: gives the proxy that may lead to a host.
     @ivar foreign: ways to relays that the user named; they are tried first.
-    @ivar foreignProxy: what may lead to those.
     """
 
     log = Logger()
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        self.proxy: Proxy | None = None
+        self.proxyFor: ProxyFor = noProxy
         self.foreign: Sequence[Way] = ()
         self._relay: Relay | None = None
         self._renewing: IDelayedCall | None = None
@@ -48,11 +47,11 @@ class Relaying:
         context = self.context
         servers = [a for a in registration.stun if ":" not in a[0]]
         udp = next(iter([*servers, *registration.stun]), None)
-        ways = list(self.foreign)
-        if self.proxy is not None:
-            ways = throughProxyToo(ways)
+        ways = throughProxyToo(self.foreign, self.proxyFor)
         if registration.relayUsername is not None:
-            ways += waysToRendezvous(udp, registration.reached, self.proxy is not None)
+            how = registration.reached
+            proxied = how is not None and self.proxyFor(how.host) is not None
+            ways += waysToRendezvous(udp, how, proxied)
         if not ways:
             return
         if self._relay is None:
@@ -62,7 +61,7 @@ class Relaying:
                 context.clock,
                 context.entropy,
                 self._changed,
-                proxy=self.proxy,
+                proxyFor=self.proxyFor,
             )
         self._relay.ways = ways
         self._useCredentials(registration)

@@ -5,6 +5,7 @@ C{twistd punch-client}.
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,6 +30,8 @@ from punchd.forward.serving import Serving
 from punchd.interfaces import ICandidateSource, ITraversalStrategy
 from punchd.net.clock import SleepDetector, makeMonotonic
 from punchd.net.kernel import KernelNetwork
+from punchd.net.proxy import Proxy, proxyChooser
+from punchd.net.ways import Way
 from punchd.services.client import PunchClient
 from punchd.services.control import ControlService
 from punchd.services.handover import Handover
@@ -36,6 +39,7 @@ from punchd.services.state import StateFolder
 from punchd.signaling.url import RendezvousURL
 
 from .exits import CommandOptions, exitStatus, oneSentence, say, stateOption
+from .relays import parseRelay, withCredentials
 
 PROGRAM = "punch-client"
 MODES = ("auto", "direct", "relay")
@@ -66,6 +70,9 @@ class Options(CommandOptions):
         self["linger"] = 600.0
         self["patience"] = 120.0
         self["keepalive"] = 15.0
+        self["proxy"] = None
+        self["relay-credentials"] = None
+        self.relays: list[str] = []
         self.urls: list[RendezvousURL] = []
         self.publish: list[str] = []
         self.forward: list[str] = []
@@ -139,6 +146,27 @@ class Options(CommandOptions):
         """
         self["keepalive"] = _number("keepalive", value, 1, 3600)
 
+    def opt_proxy(self, value: str) -> None:
+        """
+        http://[USER:PASSWORD@]HOST:PORT: an HTTP proxy that may lead to the
+        rendezvous and its relay; https_proxy in the environment by default.
+        """
+        self["proxy"] = _said(lambda: Proxy.parse(value))
+
+    def opt_relay(self, value: str) -> None:
+        """
+        turn:HOST[:PORT][?transport=udp|tcp] or turns:HOST[:PORT]: a TURN server to
+        use before the relay of the rendezvous; repeat it for more.
+        """
+        _said(lambda: parseRelay(value))
+        self.relays.append(value)
+
+    def opt_relay_credentials(self, value: str) -> None:
+        """
+        A file with a line [HOST ]NAME:PASSWORD for each --relay, or for all.
+        """
+        self["relay-credentials"] = value
+
     def postOptions(self) -> None:
         """
         Check what belongs together.
@@ -147,6 +175,10 @@ class Options(CommandOptions):
             raise usage.UsageError(
                 "--rendezvous is missing; expected the URL that punch-rendezvous"
                 " printed, as punch://203.0.113.10:3478,443#FINGERPRINT."
+            )
+        if self.relays and self["relay-credentials"] is None:
+            raise usage.UsageError(
+                f"--relay={self.relays[0]}: expected --relay-credentials=FILE, too."
             )
         if self["allow-anyone"] and self.allow:
             raise usage.UsageError(
@@ -168,12 +200,13 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         checkPublications(publications)
         forwards = [parseForward(each, reactor) for each in options.forward]
         sources = () if options["no-portmap"] else _sources()
+        relays = withCredentials(options.relays, options["relay-credentials"])
         folder = StateFolder(options["state"])
         rules: list[Allowance | Forward] = [*options.allow, *forwards]
         for rule in rules:
             _known(folder, rule)
         folder.lock()
-        return Client(options, network, folder, publications, forwards, sources)
+        return Client(options, network, folder, publications, forwards, sources, relays)
 
 
 class Client(MultiService):
@@ -189,6 +222,7 @@ class Client(MultiService):
         publications: list[Publication],
         forwards: list[Forward],
         sources: Sequence[ICandidateSource] = (),
+        relays: Sequence[Way] = (),
     ) -> None:
         super().__init__()
         reactor = network.reactor
@@ -218,6 +252,8 @@ class Client(MultiService):
             keepalive=options["keepalive"],
             sources=sources,
             strategies=_strategies(not options["no-spray"]),
+            proxyFor=proxyChooser(options["proxy"], os.environ),
+            relays=relays,
             nameOf=nameOf,
             makeSleepDetector=SleepDetector,
             onGaveUp=self._gaveUp,

@@ -23,7 +23,7 @@ from tests.lab.probing import (
     until,
 )
 
-_WITH_UDP = [kind for kind in KINDS if kind != "udpblocked"]
+_WITH_UDP = [name for name, kind in KINDS.items() if kind.udp]
 
 
 # One time in 1024, a block has the same port for two destinations.

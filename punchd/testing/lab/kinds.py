@@ -60,7 +60,8 @@ table ip nat {
 }
 """
 
-_PORTS = """meta l4proto { tcp, udp } masquerade to :%s
+# TCP keeps the plain masquerade: it is the way to the rendezvous only.
+_PORTS = """meta l4proto udp masquerade to :%s
     oifname "wan" masquerade"""
 
 #: The first port of NATs that give them in a row, and how many they have.
@@ -223,6 +224,21 @@ def udpBlocked(gate: Gate) -> str:
     return _router(forwarded="meta l4proto udp drop")
 
 
+def tcp443(gate: Gate) -> str:
+    """
+    A port-restricted NAT that lets nothing out but TCP to port 443.
+    """
+    return _router(forwarded="""meta l4proto udp drop
+    tcp dport != 443 drop""")
+
+
+def proxyOnly(gate: Gate) -> str:
+    """
+    A router that forwards nothing: what runs on it has to help.
+    """
+    return _router(forwarded='iifname "lan" drop')
+
+
 @dataclass(frozen=True)
 class Kind:
     """
@@ -235,6 +251,7 @@ class Kind:
     @ivar publicHost: the host itself has the public address.
     @ivar ipv6: the host has a global IPv6 address, too.
     @ivar sameNat: both hosts are behind one router.
+    @ivar udp: whether any UDP passes.
     """
 
     summary: str
@@ -244,6 +261,7 @@ class Kind:
     publicHost: bool = field(default=False, kw_only=True)
     ipv6: bool = field(default=False, kw_only=True)
     sameNat: bool = field(default=False, kw_only=True)
+    udp: bool = field(default=True, kw_only=True)
 
 
 KINDS: dict[str, Kind] = {
@@ -303,7 +321,15 @@ KINDS: dict[str, Kind] = {
         "address and port-dependent",
         ipv6=True,
     ),
-    "udpblocked": Kind("port-restricted for TCP, no UDP at all", (udpBlocked,)),
+    "udpblocked": Kind(
+        "port-restricted for TCP, no UDP at all", (udpBlocked,), udp=False
+    ),
+    "tcp443": Kind("nothing but TCP to port 443", (tcp443,), udp=False),
+    "proxyonly": Kind(
+        "nothing but what an HTTP proxy on the router lets through",
+        (proxyOnly,),
+        udp=False,
+    ),
 }
 
 #: A NAT of these kinds at the carrier, a port-restricted one at home.
