@@ -97,6 +97,7 @@ class Grid:
     @ivar groups: the group of each kind.
     @ivar rates: the claims.
     @ivar troubles: under which they are tried, too.
+    @ivar beside: the pairs on which other systems are tried.
     """
 
     def __init__(self, data: Mapping[str, Any]) -> None:
@@ -119,6 +120,7 @@ class Grid:
         ]
         self.troubles = [_trouble(row) for row in data["trouble"]]
         self._representative: Mapping[str, list[str]] = data["representative"]
+        self.beside = [self.cell(*pair.split()) for pair in data["beside"]["pairs"]]
 
     def cell(self, kindA: str, kindB: str) -> Cell:
         """

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+import subprocess
 import tempfile
 import time
 from collections.abc import Generator, Mapping, Sequence
@@ -191,26 +192,27 @@ _ECHO = (
 
 
 def inLab(
-    cell: Cell,
+    lab: Lab,
+    expected: str,
     *,
     patience: float = 45.0,
     settle: float = 6.0,
     options: Sequence[str] = (),
-    **lab: Any,
 ) -> Outcome:
     """
-    @param patience: seconds to wait for the expected path.
+    @param lab: one that is open; our programs run in it until this returns.
+    @param expected: the path that there should be.
+    @param patience: seconds to wait for a direct path.
     @param settle: seconds to wait for one where a relayed one is expected.
     @param options: of both clients.
-    @param lab: of L{Lab}.
     """
-    built = Lab(*cell.kinds, sameNat=cell.sameNat, isolated=cell.isolated, **lab)
-    with built, running(built, *options) as product:
-        echo = built.hostB.python("-I", "-c", _ECHO, stdout=-1, text=True)
+    with running(lab, *options) as product:
+        quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        echo = lab.hostB.python("-I", "-c", _ECHO, text=True, **quiet)
         assert echo.stdout is not None
         echo.stdout.readline()
         firstByte = None
-        with built.hostA.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+        with lab.hostA.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
             sock.settimeout(30.0)
             began = time.monotonic()
             try:
@@ -220,7 +222,7 @@ def inLab(
                     firstByte = time.monotonic() - began
             except OSError:
                 pass
-            return _watch(product, firstByte, began, patience, settle, cell.path)
+            return _watch(product, firstByte, began, patience, settle, expected)
 
 
 def _watch(

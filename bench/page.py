@@ -1,0 +1,163 @@
+"""
+The grid as a page of the documentation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
+from statistics import median
+from typing import TYPE_CHECKING
+
+from punchd.testing.trial import Outcome
+
+if TYPE_CHECKING:
+    from .grid import Row
+
+_HEAD = """\
+The grid, measured
+==================
+
+Written by ``{command}`` on {date}, on a machine with {cores} cores and Linux
+{kernel}; {delay:g} ms each way between any two public addresses{more}.
+
+Each pair of kinds (:doc:`howto/lab`) is one line: the path that came about, the
+strategy that found it, the seconds until both sides were direct, the packets and the
+bindings that it took.  Where there were several runs, seconds, packets and bindings
+are medians.  ``cgnat-KIND`` is a NAT of that kind at the carrier behind a
+port-restricted one at home; ``lan`` and ``isolated`` are neighbours behind one NAT,
+whom their own network joins, or keeps apart.
+
+Our seconds begin with the dial, so they have the exchange of offer and answer in
+them, two ways through the rendezvous and back.  What is relayed is so from the first
+byte on; where direct comes late, data have flowed over the relay before.
+"""
+
+_BESIDE = """\
+Other systems on the same pairs, in the same run, in turns with ours: seconds until the
+path is direct, from the moment both sides hold the candidates (aioice, which leaves
+their exchange to others) or begin to dial (the rest).  Packets are those that both
+routers have sent to the other side, bindings the UDP flows that the busier router
+remembers, both counted by the kernel, for all alike.
+
+* aioice has our own rendezvous as its STUN server, and no relay.
+* hyperdht has a DHT of its own on the public host: a bootstrap node and four others.
+  It dials again a second after an error; what it does not reach stays without a path,
+  for it has been given no relay.
+* iroh has a stand-in for its relay, over plain HTTP.  As there is no certificate that
+  it trusts, it cannot ask its relay for its public address, and is told the NAT's
+  address with its own port; that is right where ports are preserved, and where they are
+  not it would not learn better from its relay than that port towards the relay.
+"""
+
+
+def table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """
+    @return: a simple table of reStructuredText.
+    """
+    rows = [head, *lines]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    rule = "  ".join("=" * width for width in widths)
+    text = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
+        for row in rows
+    ]
+    return "\n".join([rule, text[0], rule, *text[1:], rule, ""])
+
+
+def _seconds(found: Sequence[Outcome]) -> str:
+    times = [each.seconds for each in found if each.seconds is not None]
+    if not times:
+        return "\\-"
+    most = f" (most {max(times):.2f})" if len(times) > 1 else ""
+    return f"{median(times):.2f}{most}"
+
+
+def _path(found: Sequence[Outcome]) -> str:
+    paths = [each.path or "none" for each in found]
+    best = max(sorted(set(paths)), key=paths.count)
+    return (
+        best
+        if paths.count(best) == len(paths)
+        else (f"{best} {paths.count(best)} of {len(paths)}")
+    )
+
+
+def _line(row: Row) -> list[str]:
+    found = row.found["punchd"]
+    by = sorted({strategy for each in found for strategy in each.by})
+    kindA, kindB = row.cell.name.split(",")
+    return [
+        kindA,
+        kindB,
+        _path(found),
+        ", ".join(by) or "\\-",
+        _seconds(found),
+        f"{median(each.packets for each in found):g}",
+        f"{median(each.bindings for each in found):g}",
+    ]
+
+
+def _beside(row: Row) -> Iterable[list[str]]:
+    first = row.cell.name.replace(",", " × ")
+    for name, found in row.found.items():
+        direct = sum(each.direct for each in found)
+        yield [
+            first,
+            name,
+            f"{direct} of {len(found)}",
+            _seconds(found),
+            f"{median(each.packets for each in found):g}",
+            f"{median(each.bindings for each in found):g}",
+        ]
+        first = "\\"
+
+
+_COLUMNS = ("A", "B", "path", "by", "seconds", "packets", "bindings")
+_TITLES = {"simulator": "In the simulator", "lab": "In the kernel lab"}
+
+
+def page(
+    rows: Sequence[Row],
+    absent: Sequence[str],
+    command: str,
+    arguments: argparse.Namespace,
+) -> str:
+    """
+    @param absent: why peers are not there, a sentence each.
+
+    @return: the page.
+    """
+    more = ""
+    if arguments.foreign:
+        more += f", {arguments.foreign:g} foreign flows a second"
+    if arguments.loss:
+        more += f", {arguments.loss:.0%} loss"
+    parts = [
+        _HEAD.format(
+            command=command,
+            date=datetime.now(timezone.utc).date(),
+            cores=os.cpu_count(),
+            kernel=platform.release().partition("-")[0],
+            delay=1000 * arguments.delay,
+            more=more,
+        )
+    ]
+    for where, title in _TITLES.items():
+        here = [row for row in rows if row.where == where]
+        if here:
+            parts.append(f"{title}\n{'-' * len(title)}\n")
+            kept = sum(row.asExpected() for row in here)
+            parts.append(f"{len(here)} pairs, {kept} as ``grid.toml`` expects.\n")
+            parts.append(table(_COLUMNS, map(_line, here)))
+    compared = [row for row in rows if len(row.found) > 1]
+    if compared or absent:
+        title = "Beside other systems"
+        parts += [f"{title}\n{'-' * len(title)}\n", _BESIDE, *absent]
+        head = ("pair", "system", "direct", "seconds", "packets", "bindings")
+        lines = [line for row in compared for line in _beside(row)]
+        parts.append(table(head, lines))
+    return "\n".join(parts)
