@@ -58,6 +58,7 @@ class Datagrams:
         self._ports: dict[Address, IDatagramPort] = {}
         self._wildcards: dict[tuple[int, int], IDatagramPort] = {}
         self._relayPorts: dict[Address, IDatagramPort] = {}
+        self._others: list[IDatagramPort] = []
 
     def setRelay(
         self, relay: Server, driver: Driver, ports: dict[Address, IDatagramPort]
@@ -89,12 +90,19 @@ class Datagrams:
         else:
             self._ports[host, number] = port
 
+    def alsoClose(self, port: IDatagramPort) -> None:
+        """
+        Close this one with the others; what comes to it is answered from them.
+        """
+        self._others.append(port)
+
     def closeAll(self) -> None:
         """
         Close the listening ports.
         """
-        for port in (*self._ports.values(), *self._wildcards.values()):
+        for port in (*self._ports.values(), *self._wildcards.values(), *self._others):
             port.close()
+        self._others = []
         self._ports = {}
         self._wildcards = {}
 

@@ -15,11 +15,15 @@ from twisted.logger import Logger
 
 from punchd.errors import PortUnavailable
 from punchd.interfaces import IDatagramPort
+from punchd.net.apart import divide
 from punchd.net.listening import listenTCP
 from punchd.stun.address import family
 
 from .datagrams import Datagrams
 from .places import Place, textOf
+
+#: What anybody may ask: Binding and Allocate requests (RFC 8489, 5).
+ASKED: Final = (0x0001, 0x0003)
 
 #: How often another port is tried when any is wanted, for UDP and TCP alike.
 ATTEMPTS: Final = 16
@@ -127,6 +131,10 @@ class Doors:
             number = address.port
         if port is not None:
             self._datagrams.add(port)
+            # What strangers ask must not push out what is relayed.
+            apart = divide(port, self._network.reactor, self._datagrams, ASKED)
+            if apart is not None:
+                self._datagrams.alsoClose(apart)
         found = replace(place, port=number)
         kinds = [name for name in ("tcp", "udp") if getattr(place, name)]
         self.log.info(

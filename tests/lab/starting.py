@@ -38,11 +38,13 @@ class Started:
 
 
 @contextmanager
-def startedRendezvous(state: Path) -> Generator[Started, None, None]:
+def startedRendezvous(state: Path, *more: str) -> Generator[Started, None, None]:
     """
     Run a rendezvous on a free port of loopback.
+
+    @param more: options of it.
     """
-    options = [f"--state={state}", "--listen=127.0.0.1:0"]
+    options = [f"--state={state}", "--listen=127.0.0.1:0", *more]
     with open(f"{state}.log", "wb") as log:
         process = subprocess.Popen(
             [*TWISTD, "-n", "--pidfile=", "punch-rendezvous", *options],

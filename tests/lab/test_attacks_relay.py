@@ -1,0 +1,271 @@
+"""
+Attacks on the relay by people who have proven nothing, or do not read: honest
+clients' traffic is unharmed, and memory is back at its level.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from punchd.core import Address
+from punchd.stun.message import Method, request
+
+from .honest import PASSWORD, Honest, Talk
+from .starting import Started, startedRendezvous
+from .transfers import MB, Memory
+
+_ROOT = Path(__file__).parents[2]
+
+#: What the rendezvous may grow by in an attack, in bytes.
+_SLACK = 8 * MB
+
+#: Connections that an attacker opens, and those of one network that may be open
+#: without having proven anything.
+_CONNECTIONS, _UNSETTLED = 400, 256
+
+#: Forged requests a second, and for how long.
+_FORGED, _FLOOD = 50_000, 4.0
+
+
+@pytest.fixture(name="rendezvous")
+def _rendezvous(tmp_path: Path) -> Generator[Started, None, None]:
+    """
+    @return: one with users.
+    """
+    users = tmp_path / "users"
+    users.write_text("".join(f"user{n}:{PASSWORD}\n" for n in range(9)))
+    users.chmod(0o600)
+    with startedRendezvous(tmp_path / "state", f"--admit=users:{users}") as started:
+        yield started
+
+
+def descriptors(started: Started) -> int:
+    """
+    @return: how many files and sockets the rendezvous has open.
+    """
+    return len(os.listdir(f"/proc/{started.pid}/fd"))
+
+
+def unharmed(talk: Talk) -> None:
+    """
+    Fail unless everything that is said from now on arrives.
+    """
+    sent, came = talk.say(100)
+    assert sent >= 100
+    assert came == sent
+
+
+def binding() -> bytes:
+    """
+    @return: a Binding request.
+    """
+    return request(Method.BINDING, os.urandom(12)).serialize()
+
+
+def _tls(sock: socket.socket) -> socket.socket:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["stun.turn"])
+    return context.wrap_socket(sock)
+
+
+def _connect(server: Address, source: str) -> socket.socket:
+    sock = socket.socket()
+    sock.settimeout(20)
+    sock.bind((source, 0))
+    sock.connect(server)
+    return sock
+
+
+class _Loris:
+    """
+    I open connections, and then say a byte of each now and then.
+    """
+
+    def __init__(self, server: Address, tls: bool) -> None:
+        self._tls = tls
+        # A whole handshake for few, since that is work for this process as well.
+        self._sockets = []
+        for number in range(_CONNECTIONS):
+            sock = _connect(server, f"127.0.0.{2 + number % 200}")
+            if tls and number % 8 == 0:
+                sock = _tls(sock)
+            self._sockets.append(sock)
+        hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200)
+        self._said = binding() if not tls else hello
+        self._at = 0
+
+    def poke(self) -> int:
+        """
+        Say one more byte.
+
+        @return: how many connections are still open.
+        """
+        byte = self._said[self._at : self._at + 1]
+        self._at += 1
+        for sock in list(self._sockets):
+            handshaken = isinstance(sock, ssl.SSLSocket)
+            try:
+                sock.send(binding()[self._at : self._at + 1] if handshaken else byte)
+            except OSError:
+                self._sockets.remove(sock)
+                sock.close()
+        return len(self._sockets)
+
+    def close(self) -> None:
+        """
+        Give up.
+        """
+        for sock in self._sockets:
+            sock.close()
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["tcp", "tls"])
+def test_slowLoris(rendezvous: Started, tls: bool) -> None:
+    """
+    Hundreds of connections that never come to the end of a message, within TLS
+    or without, are ended after ten seconds; meanwhile whoever comes, even from
+    the same network, is served.
+    """
+    server = rendezvous.address
+    with Talk(server, "user1", "user2", stream=True) as talk, ExitStack() as stack:
+        before = descriptors(rendezvous)
+        memory = Memory(rendezvous=rendezvous.pid)
+        loris = _Loris(server, tls)
+        stack.callback(loris.close)
+        most = descriptors(rendezvous) - before
+        began = time.monotonic()
+        while loris.poke():
+            assert time.monotonic() < began + 30
+            Honest(server, "user3", stream=True).close()
+            time.sleep(1)
+        grown = memory.growth()["rendezvous"]
+        left = descriptors(rendezvous) - before
+        print(f"{most} connections at most, {left} left; {grown / MB:.1f} MB more")
+        # Some are on their way out.
+        assert most <= _UNSETTLED + 50
+        # One of each second's may not be gone yet.
+        assert left <= 4
+        # The allocator keeps some of what OpenSSL gives back.
+        assert grown < 3 * _SLACK
+        unharmed(talk)
+        talk.settle()
+        assert talk.received == talk.sent
+
+
+@pytest.mark.parametrize("frame", ["oversize", "truncated", "garbage"])
+def test_badFrames(rendezvous: Started, frame: str) -> None:
+    """
+    Frames that are too large, cut short or none: each ends its connection and
+    nothing else.
+    """
+    server = rendezvous.address
+    data = {
+        "oversize": b"\0\3\xff\xfc\x21\x12\xa4\x42" + bytes(60000),
+        "truncated": b"\0\1\0\10\x21\x12\xa4\x42" + bytes(12) + b"\0\6\0\5user",
+        "garbage": b"\0\1\0\0" + os.urandom(2000),
+    }[frame]
+    with Talk(server, "user1", "user2") as talk:
+        memory = Memory(rendezvous=rendezvous.pid)
+        before = descriptors(rendezvous)
+        for _ in range(100):
+            with _connect(server, "127.0.0.2") as sock:
+                try:
+                    sock.sendall(data)
+                    assert sock.recv(100) == b""
+                except ConnectionError:
+                    pass
+        unharmed(talk)
+        assert descriptors(rendezvous) <= before
+        assert memory.growth()["rendezvous"] < _SLACK
+
+
+def test_neverReads(rendezvous: Started) -> None:
+    """
+    What comes for a client over TCP that does not read is dropped; others get
+    theirs, and memory does not grow by what was sent.
+    """
+    server = rendezvous.address
+    with Talk(server, "user1", "user2", stream=True) as talk, ExitStack() as stack:
+        lazy, eager = Honest(server, "user3", stream=True), Honest(server, "user4")
+        for each in (lazy, eager):
+            stack.callback(each.close)
+        lazy.meet(eager)
+        eager.send(b"first", lazy.relayed)
+        lazy.until(lambda: bool(lazy.received))
+        memory = Memory(rendezvous=rendezvous.pid)
+        payload = bytes(1400)
+        poured = 0
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
+            for _ in range(100):
+                eager.send(payload, lazy.relayed)
+                poured += len(payload)
+            eager.turn(0)
+            time.sleep(0.005)
+        grown = memory.growth()["rendezvous"]
+        print(f"{poured / MB:.0f} MB poured, {grown / MB:.1f} MB more")
+        assert poured > 4 * _SLACK
+        assert grown < _SLACK
+        unharmed(talk)
+        # What waited is less than was poured, and it goes on from there.
+        until = time.monotonic() + 30
+        while lazy.received[-1] != b"last":
+            assert time.monotonic() < until
+            eager.send(b"last", lazy.relayed)
+            lazy.turn(0.1)
+        assert len(lazy.received) * len(payload) < poured / 4
+
+
+@pytest.mark.timeout(90)
+def test_forgedRequests(rendezvous: Started) -> None:
+    """
+    While 50,000 forged Binding and Allocate requests a second come, those who
+    talk over the relay go on, over UDP and over TCP.
+    """
+    server = rendezvous.address
+    with (
+        Talk(server, "user1", "user2") as overUDP,
+        Talk(server, "user3", "user4", stream=True) as overTCP,
+    ):
+        unharmed(overUDP)
+        memory = Memory(rendezvous=rendezvous.pid)
+        before = {each: (each.sent, each.received) for each in (overUDP, overTCP)}
+        words = [str(server[1]), str(_FORGED), str(_FLOOD)]
+        flood = subprocess.Popen(
+            [sys.executable, "-m", "tests.lab.flood", *words],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=_ROOT,
+        )
+        said, _ = flood.communicate(timeout=60)
+        found = json.loads(said)
+        rate = found["sent"] / found["seconds"]
+        for talk in before:
+            talk.settle()
+        shares = {
+            talk: (talk.received - received) / (talk.sent - sent)
+            for talk, (sent, received) in before.items()
+        }
+        grown = memory.growth()["rendezvous"]
+        print(
+            f"{rate:,.0f} forged a second; came over UDP {shares[overUDP]:.1%}, "
+            f"over TCP {shares[overTCP]:.1%}; {grown / MB:.1f} MB more"
+        )
+        unharmed(overUDP)
+        unharmed(overTCP)
+        assert grown < _SLACK
+        assert shares[overTCP] == 1
+        assert shares[overUDP] > 0.9
