@@ -60,8 +60,7 @@ table ip nat {
 }
 """
 
-# TCP keeps the plain masquerade: it is the way to the rendezvous only.
-_PORTS = """meta l4proto udp masquerade to :%s
+_PORTS = """meta l4proto { tcp, udp } masquerade to :%s
     oifname "wan" masquerade"""
 
 #: The first port of NATs that give them in a row, and how many they have.
@@ -228,8 +227,10 @@ def tcp443(gate: Gate) -> str:
     """
     A port-restricted NAT that lets nothing out but TCP to port 443.
     """
-    return _router(forwarded="""meta l4proto udp drop
-    tcp dport != 443 drop""")
+    return _router(
+        forwarded="""meta l4proto udp drop
+    tcp dport != 443 drop"""
+    )
 
 
 def proxyOnly(gate: Gate) -> str:
