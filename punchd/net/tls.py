@@ -84,10 +84,10 @@ class ServerCredentials:
         self.hostName: str | None = None
         if certificatePEM is None:
             assert identity is not None
-            context = _context(identity)
+            context = _context(identity, SSL.TLS1_2_VERSION)
             self.fingerprint = identity.peerId
         else:
-            context = _context(None)
+            context = _context(None, SSL.TLS1_2_VERSION)
             try:
                 leaf = self._useChain(context, certificatePEM)
             except (ValueError, TypeError, IndexError, SSL.Error) as e:
@@ -97,6 +97,10 @@ class ServerCredentials:
                 ) from e
             self.fingerprint = peerIdOf(spkiOf(leaf))
             self.hostName = _nameOf(leaf)
+        # Clients of TURN may have no later one (RFC 9325); with the ciphers of TLS
+        # 1.3, more or less.  Signaling takes nothing but 1.3.
+        context.set_cipher_list(b"ECDHE+AESGCM:ECDHE+CHACHA20")
+        context.set_options(SSL.OP_NO_RENEGOTIATION)
         # Not FAIL_IF_NO_PEER_CERT: who only wants STUN or TURN has none.
         context.set_verify(SSL.VERIFY_PEER, _acceptAny)
         context.set_alpn_select_callback(_selectProtocol)
@@ -233,6 +237,16 @@ def _isAddress(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def isModern(transport: Any) -> bool:
+    """
+    @param transport: a TLS transport whose handshake is complete.
+
+    @return: whether it is TLS 1.3, with which certificates are not seen by others.
+    """
+    handle: SSL.Connection = transport.getHandle()
+    return bool(handle.get_protocol_version() >= SSL.TLS1_3_VERSION)
 
 
 def peerOf(transport: Any) -> str | None:

@@ -26,7 +26,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from punchd.net.tls import SIGNALING, ServerCredentials, peerOf
+from punchd.net.tls import SIGNALING, ServerCredentials, isModern, peerOf
 from punchd.signaling.boxes import FIRST_BOX
 from punchd.stun.address import prefixOf
 from punchd.stun.limit import PrefixLimit
@@ -84,7 +84,7 @@ class Guest(_Relay):
         if transport.negotiatedProtocol != SIGNALING:
             self.handOver(self._entrance.stream())
             return
-        peer = peerOf(transport)
+        peer = peerOf(transport) if isModern(transport) else None
         if peer is None:
             factory.counters["signaling without a certificate"] += 1
             transport.abortConnection()

@@ -55,14 +55,19 @@ class Anonymous:
     A TLS client without a certificate that trusts everybody.
     """
 
-    def __init__(self, *protocols: bytes) -> None:
+    def __init__(self, *protocols: bytes, newest: int = 0) -> None:
+        """
+        @param newest: the latest version of TLS to speak.
+        """
         self.protocols = list(protocols)
+        self.newest = newest
 
     def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
         """
         @return: a connection.
         """
         context = SSL.Context(SSL.TLS_METHOD)
+        context.set_max_proto_version(self.newest)
         if self.protocols:
             context.set_alpn_protos(self.protocols)
         return SSL.Connection(context, None)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from OpenSSL import SSL
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.protocols.amp import Box
@@ -110,14 +111,29 @@ def mine() -> ClientCredentials:
     return ClientCredentials(IDENTITIES[1], fingerprint, "203.0.113.10")
 
 
-def test_noCertificate(meeting: Meeting) -> None:
+@pytest.mark.parametrize("newest", [0, SSL.TLS1_2_VERSION])
+def test_noCertificate(meeting: Meeting, newest: int) -> None:
     """
-    Who wants signaling has to show a certificate.
+    Who wants signaling has to show a certificate, and to speak TLS 1.3.
     """
-    stranger = connect(meeting, Anonymous(SIGNALING))
+    stranger = connect(meeting, Anonymous(SIGNALING, newest=newest))
     assert stranger.lost is not None
     counters = meeting.rendezvous.counters
     assert counters["tcp: signaling without a certificate"] == 1
+
+
+def test_oldTLS(meeting: Meeting) -> None:
+    """
+    With a certificate as well, signaling is for TLS 1.3; nobody gets 1.1.
+    """
+    credentials = mine()
+    credentials._sslContext.set_min_proto_version(SSL.TLS1_2_VERSION)
+    credentials._sslContext.set_max_proto_version(SSL.TLS1_2_VERSION)
+    assert connect(meeting, credentials).lost is not None
+    counters = meeting.rendezvous.counters
+    assert counters["tcp: signaling without a certificate"] == 1
+    stranger = connect(meeting, Anonymous(b"stun.turn", newest=SSL.TLS1_1_VERSION))
+    assert stranger.lost is not None
 
 
 def test_largeBoxBeforeRegistration(meeting: Meeting) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from OpenSSL import SSL
 
 from punchd.services.streams import EARLY_FRAME, SILENCE
 from punchd.stun.attributes import UDP, Attribute
@@ -18,8 +19,13 @@ from tests.services.streamed import Anonymous, Streamed, connect, write
 
 KINDS = pytest.mark.parametrize(
     "credentials",
-    [None, Anonymous(), Anonymous(b"stun.turn")],
-    ids=["tcp", "tls", "alpn"],
+    [
+        None,
+        Anonymous(),
+        Anonymous(b"stun.turn"),
+        Anonymous(b"http/1.1", newest=SSL.TLS1_2_VERSION),
+    ],
+    ids=["tcp", "tls", "alpn", "tls1.2"],
 )
 
 
