@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import (
     CannotListenError,
     ConnectError,
@@ -264,7 +264,7 @@ class PunchPort:
             self.stopListening()
             raise
 
-    def stopListening(self) -> None:
+    def stopListening(self) -> Deferred[None]:
         """
         Offer it no more; connections that there are go on.
         """
@@ -272,6 +272,7 @@ class PunchPort:
         if offering is not None:
             offering.stop()
             self._factory.doStop()
+        return succeed(None)
 
     def getHost(self) -> PunchAddress:
         """

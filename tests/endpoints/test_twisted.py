@@ -58,7 +58,7 @@ class Creator(EndpointCreator):
 
             def stop() -> Deferred[None]:
                 del self._worlds[reactor]
-                stopping = Deferred.fromCoroutine(world.stop())
+                stopping = Deferred.fromCoroutine(world.stop(turns=50))
                 return stopping.addCallback(lambda _: shutil.rmtree(path))
 
             reactor.addSystemEventTrigger("before", "shutdown", stop)

@@ -134,11 +134,13 @@ class World:
         self.a.folder.petnames.add("bob", BOB.peerId)
         self.b.folder.petnames.add("alice", ALICE.peerId)
 
-    async def stop(self) -> None:
+    async def stop(self, turns: int = 0) -> None:
         """
-        End everything, once what is closing has had its time.
+        End everything.
+
+        @param turns: how often to look whether what is closing is closed.
         """
-        for _ in range(50):
+        for _ in range(turns):
             if not any(side.busy for side in (self.a, self.b)):
                 break
             await deferLater(self.reactor, 0.01)
