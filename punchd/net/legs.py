@@ -191,7 +191,7 @@ def makeLeg(
         assert proxy is not None
         endpoint = ProxiedEndpoint(reactor, proxy, host, port)
     if way.transport == "tcp":
-        return StreamLeg(way.server, endpoint)
+        return StreamLeg(way.server, endpoint, reactor)
     credentials = ClientCredentials(
         None,
         way.fingerprint,
@@ -205,4 +205,4 @@ def makeLeg(
     def secure(factory: Any) -> Any:
         return withTLS(reactor, credentials, factory)
 
-    return StreamLeg(way.server, endpoint, secure)
+    return StreamLeg(way.server, endpoint, reactor, secure)

@@ -14,6 +14,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import (
     IHandshakeListener,
     IPushProducer,
+    IReactorTime,
     IStreamClientEndpoint,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -29,9 +30,11 @@ from .proxy import reasonOf
 if TYPE_CHECKING:
     from .legs import Receiver
 
-#: Datagrams that wait for a connection to take them, in bytes.  Beyond that they
-#: are dropped, as a full router does: those who send notice, and slow down.
-BUFFER: Final = 256 * 1024
+#: Datagrams that wait for a connection to take them, in bytes, and the seconds for
+#: which it may take nothing.  Beyond that they are dropped, as a full router does:
+#: those who send notice, and slow down.
+BUFFER: Final = 1024 * 1024
+STALE: Final = 0.5
 #: Bytes that the kernel takes before it has sent what it has.
 UNSENT: Final = 128 * 1024
 #: Seconds that the kernel waits for an acknowledgement before it gives up.
@@ -49,13 +52,18 @@ class StreamLeg:
     """
 
     def __init__(
-        self, server: Address, endpoint: IStreamClientEndpoint, secure: Any = None
+        self,
+        server: Address,
+        endpoint: IStreamClientEndpoint,
+        clock: IReactorTime,
+        secure: Any = None,
     ) -> None:
         """
         @param secure: makes a factory of protocols one that speaks TLS, L{None}
             for plain TCP.
         """
         self.server = server
+        self.clock = clock
         self.counters: Counter[str] = Counter()
         self._endpoint = endpoint
         self._secure = secure
@@ -148,6 +156,7 @@ class _Stream(Protocol):
         self._secure = secure
         self._splitter = FrameSplitter()
         self._paused = False
+        self._pausedAt = 0.0
         self._waiting: list[bytes] = []
         self._size = 0
 
@@ -232,9 +241,10 @@ class _Stream(Protocol):
             transport: Any = self.transport
             transport.write(b"".join(map(pad, frames)))
             return
+        stale = self._leg.clock.seconds() - self._pausedAt > STALE
         for frame in frames:
             data = frame[0] >= 0x40 or frame[:2] == _SEND
-            if data and self._size >= BUFFER:
+            if data and (stale or self._size >= BUFFER):
                 self._leg.counters["no room"] += 1
             else:
                 self._waiting.append(pad(frame))
@@ -245,6 +255,7 @@ class _Stream(Protocol):
         The connection takes no more.
         """
         self._paused = True
+        self._pausedAt = self._leg.clock.seconds()
 
     def resumeProducing(self) -> None:
         """

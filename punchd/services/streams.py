@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Any, Final
 from typing import Protocol as Shape
 
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -33,6 +34,10 @@ SILENCE: Final = 60.0
 EARLY_FRAME: Final = 2048
 #: Bytes that the kernel may hold of what it has not sent yet.
 UNSENT: Final = 64 << 10
+#: Bytes that may wait for a client with an allocation before the rest is dropped.
+#: Who sends through us doubles what is under way until something is lost, and
+#: begins to crawl if that is soon.
+WAITING: Final = 512 << 10
 
 _PADDING: Final = (b"", b"\0\0\0", b"\0\0", b"\0")
 
@@ -250,6 +255,8 @@ class StunStream(Protocol):
             self._holds = holds
             self._splitter.maximum = MAXIMUM_FRAME if holds else EARLY_FRAME
             self._count(not holds)
+            if holds:
+                _holdMore(self.transport)
 
     def _silent(self) -> None:
         self._silence = None
@@ -284,3 +291,14 @@ def _keepLittleUnsent(transport: Any) -> None:
     if option is not None:
         with suppress(OSError, AttributeError):
             transport.socket.setsockopt(socket.IPPROTO_TCP, option, UNSENT)
+
+
+def _holdMore(transport: Any) -> None:
+    """
+    Have Twisted's transport, perhaps within TLS, take more before it says that it
+    is full.
+    """
+    while transport is not None and not isinstance(transport, FileDescriptor):
+        transport = getattr(transport, "transport", None)
+    if transport is not None:
+        transport.bufferSize = WAITING
