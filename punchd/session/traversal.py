@@ -127,7 +127,9 @@ class Traversal:
         if context.mode != "auto" or not self._backoff.mayTry(now):
             return None
         self._began = now
-        self._look(NEED * (context.rtt or _ASSUMED_RTT))
+        # Where a side was seen by no server, no check over UDP can come through.
+        seen = context.gathering.mapped and self._session.exchange.hosts
+        self._look(NEED * (context.rtt or _ASSUMED_RTT) if seen else 0.0)
         return self._wait()
 
     def _wait(self) -> Deferred[Verdict]:

@@ -36,6 +36,7 @@ def dropUDP(lab: Lab) -> None:
     ("kind", "other"),
     [
         ("portrestricted", "portrestricted"),
+        ("udpblocked", "portrestricted"),
         ("ipv6", "ipv6"),
         ("sequential", "portrestricted"),
     ],
@@ -74,11 +75,13 @@ def test_tcp(product, kind, other):
     print(kind, other, [running.session(letter)["secondsToDirect"] for letter in "ab"])
 
 
-def _transfer(product, size, **options):
+def _transfer(product, kind, size, **options):
     """
     @return: a product on a direct path over TCP, and both ends of a transfer.
     """
     running = product(
+        kind,
+        kind,
         a=["--forward=tcp:9000=b/sink"],
         b=["--publish=sink=tcp:127.0.0.1:9000"],
         prepare=dropUDP,
@@ -97,7 +100,7 @@ def test_transfer(product):
     """
     20 MB arrive as they were sent.
     """
-    _, source, sink = _transfer(product, 40 * MB, last=20 * MB)
+    _, source, sink = _transfer(product, "udpblocked", 40 * MB, last=20 * MB)
     sink.whenHas(20 * MB)
     began = time.monotonic()
     source.finish()
@@ -109,7 +112,9 @@ def test_cut(product):
     """
     When nothing comes through any more, the transfer goes on over the relay.
     """
-    running, source, sink = _transfer(product, 20 * MB, rate=4 * MB, last=10 * MB)
+    running, source, sink = _transfer(
+        product, "portrestricted", 20 * MB, rate=4 * MB, last=10 * MB
+    )
     sink.whenHas(6 * MB)
     running.lab.routerA.dropDirect()
     for letter in "ab":
