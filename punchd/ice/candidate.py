@@ -132,7 +132,8 @@ class Candidate:
         if not isinstance(transport, str) or transport not in _TRANSPORTS:
             raise ValueError("a candidate's transport is odd")
         tcpType = data.get("tcptype") if transport == "tcp" else None
-        if transport == "tcp" and tcpType not in _TCP_TYPES:
+        known = isinstance(tcpType, str) and tcpType in _TCP_TYPES
+        if transport == "tcp" and not known:
             raise ValueError("a candidate's tcptype is odd")
         return cls(
             address,

@@ -8,9 +8,11 @@ from itertools import pairwise
 
 from punchd.ice.candidate import (
     Candidate,
+    CandidateType,
     hostCandidate,
     reflexiveCandidate,
     relayedCandidate,
+    tcpCandidate,
 )
 from punchd.ice.pair import CandidatePair, CheckState
 from punchd.ice.report import Report
@@ -144,6 +146,27 @@ def test_directBeatsRelayed() -> None:
     prove(paths, relayed, 2.0)
     assert paths.current is direct
     assert paths.changes == 1
+
+
+def test_udpBeatsTcp() -> None:
+    """
+    A direct path over TCP takes over from a relay and gives way to one over UDP,
+    and becomes the fallback of that.
+    """
+    base = ("10.0.0.2", 4001)
+    stream = makePair(tcpCandidate(base, base, CandidateType.SRFLX))
+    assert (stream.transport, stream.kind, stream.strategy) == ("tcp", "direct", "tcp")
+    relayed, direct = makePair(LENT), makePair()
+    paths = Paths()
+    for each in (relayed, stream, direct):
+        prove(paths, each)
+        assert paths.current is each
+    prove(paths, stream)
+    assert paths.current is direct
+    paths.pairLost(direct, 1.0)
+    assert paths.current is stream
+    paths.pairLost(stream, 2.0)
+    assert paths.current is relayed
 
 
 def test_oneRelayBeatsTwo() -> None:
