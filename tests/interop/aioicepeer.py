@@ -1,7 +1,10 @@
 """
 An aioice agent as a process: it talks JSON lines on stdin and stdout.
 
-Usage: aioicepeer.py {controlling|controlled} {4|6}
+Usage: aioicepeer.py {controlling|controlled} {4|6} [HOST PORT]
+
+With a TURN server, whose user is C{user:password}, it has no candidate but the
+relayed one.
 
 It prints its credentials and candidates, reads ours, connects, prints what it
 connected to, and then sends back every datagram that it gets, until stdin ends.
@@ -12,18 +15,28 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from typing import Any
 
 import aioice
 
 
-async def main(role: str, family: str) -> None:
+async def main(role: str, family: str, *turn: str) -> None:
     """
     Be the other agent.
     """
+    relay: dict[str, Any] = {}
+    if turn:
+        relay = {
+            "turn_server": (turn[0], int(turn[1])),
+            "turn_username": "user",
+            "turn_password": "password",
+            "transport_policy": aioice.TransportPolicy.RELAY,
+        }
     connection = aioice.Connection(
         ice_controlling=role == "controlling",
         use_ipv4=family == "4",
         use_ipv6=family == "6",
+        **relay,
     )
     await connection.gather_candidates()
     say(

@@ -176,14 +176,18 @@ class ClientShell:
 class ServerShell:
     """
     Our Binding server and relay on real sockets; it runs for as long as a
-    subprocess does.
+    subprocess does, or as somebody calls L{turn}.
+
+    @ivar listening: its own addresses, unlike the relayed ones.
     """
 
     def __init__(self, hosts: Sequence[str], ports: Sequence[int]) -> None:
         self.sockets: dict[Address, socket.socket] = {}
         for host in hosts:
             for port in ports:
-                self.sockets[host, port] = udp(host, port)
+                made = udp(host, port)
+                self.sockets[nameOf(made)] = made
+        self.listening = list(self.sockets)
         self._host = {6 if ":" in each else 4: each for each in reversed(hosts)}
         self.binding = BindingServer({each: each for each in hosts}, ports)
         self.server = Server(
@@ -242,7 +246,7 @@ class ServerShell:
             assert process.stdout is not None
             end = time.monotonic() + PATIENCE
             while process.poll() is None:
-                self._turn()
+                self.turn()
                 if time.monotonic() > end:
                     process.kill()
             return process.stdout.read()
@@ -254,7 +258,10 @@ class ServerShell:
         for each in self.sockets.values():
             each.close()
 
-    def _turn(self) -> None:
+    def turn(self) -> None:
+        """
+        Serve what is there, or wait for a moment.
+        """
         readable, _, _ = select.select(self.sockets.values(), [], [], 0.05)
         names = {sock: address for address, sock in self.sockets.items()}
         for sock in readable:
@@ -270,7 +277,7 @@ class ServerShell:
     def _handle(
         self, data: bytes, local: Address, remote: Address, now: float
     ) -> list[Datagram]:
-        if data[:2] == b"\0\1":
+        if local in self.listening and data[:2] == b"\0\1":
             try:
                 message = parse(data)
             except MalformedMessage:

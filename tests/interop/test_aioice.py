@@ -54,19 +54,39 @@ class Runner:
     """
 
     def __init__(self, controlling: bool, family: int) -> None:
-        kind = socket.AF_INET6 if family == 6 else socket.AF_INET
-        self.socket = socket.socket(kind, socket.SOCK_DGRAM)
-        self.socket.bind((hostOf(family), 0))
-        self.base: Address = self.socket.getsockname()[:2]
+        self.socket = self.open(family)
+        candidate = self.candidate()
+        self.base: Address = candidate.base
         self.agent = Agent(
             controlling=controlling,
             credentials=makeCredentials(os.urandom),
             tieBreaker=int.from_bytes(os.urandom(8), "big"),
             entropy=os.urandom,
         )
-        self.agent.addLocalCandidate(hostCandidate(self.base), time.monotonic())
+        self.agent.addLocalCandidate(candidate, time.monotonic())
         self.events: list[object] = []
         self.received: list[bytes] = []
+
+    def open(self, family: int) -> socket.socket:
+        """
+        @return: the socket.
+        """
+        kind = socket.AF_INET6 if family == 6 else socket.AF_INET
+        made = socket.socket(kind, socket.SOCK_DGRAM)
+        made.bind((hostOf(family), 0))
+        return made
+
+    def candidate(self) -> Candidate:
+        """
+        @return: our only one.
+        """
+        return hostCandidate(self.socket.getsockname()[:2])
+
+    def send(self, data: bytes, remote: Address) -> None:
+        """
+        Send one datagram.
+        """
+        self.socket.sendto(data, remote)
 
     def run(self, seconds: float, until: Callable[[], bool]) -> bool:
         """
@@ -77,7 +97,7 @@ class Runner:
         end = time.monotonic() + seconds
         while not until():
             for each in self.agent.takeDatagrams():
-                self.socket.sendto(each.data, each.remote)
+                self.send(each.data, each.remote)
             self.events += self.agent.takeEvents()
             now = time.monotonic()
             due = self.agent.deadline()
@@ -87,12 +107,15 @@ class Runner:
                 return until()
             if select.select([self.socket], [], [], max(wait, 0))[0]:
                 data, remote = self.socket.recvfrom(65536)
-                self._received(data, remote[:2])
+                self.take(data, remote[:2])
             elif due is not None and time.monotonic() >= due:
                 self.agent.timeReached(time.monotonic())
         return True
 
-    def _received(self, data: bytes, remote: Address) -> None:
+    def take(self, data: bytes, remote: Address) -> None:
+        """
+        One datagram has come.
+        """
         now = time.monotonic()
         if isMessage(data):
             self.agent.datagramReceived(data, self.base, remote, now)
@@ -106,8 +129,9 @@ class Other:
     The process that runs aioice.
     """
 
-    def __init__(self, controlling: bool, family: int) -> None:
+    def __init__(self, controlling: bool, family: int, *turn: object) -> None:
         arguments = [sys.executable, str(SCRIPT), ROLES[controlling], str(family)]
+        arguments += map(str, turn)
         self.process = subprocess.Popen(
             arguments,
             stdin=subprocess.PIPE,
@@ -221,7 +245,7 @@ def converse(runner: Runner, other: Other) -> None:
     assert line["controlling"] is not agent.controlling
     pair = agent.nominatedPair
     assert pair is not None
-    runner.socket.sendto(b"\x80 hello", pair.remote.address)
+    runner.send(b"\x80 hello", pair.remote.address)
     assert runner.run(10, lambda: bool(runner.received))
     assert runner.received == [b"\x80 hello"]
     assert pair.received.value == (1, 7)
