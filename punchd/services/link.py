@@ -135,7 +135,7 @@ class RendezvousLink(Service):
             "onReplaced": onReplaced,
             "onGaveUp": onGaveUp,
         }
-        self._connection: LinkConnection | None = None
+        self.connection: LinkConnection | None = None
         self.handle: str | None = None
         self._since = 0.0
         self._failures = 0
@@ -168,7 +168,7 @@ class RendezvousLink(Service):
         self._waiters.fail(Failure(CancelledError()))
         if not self._client.running:
             return succeed(None)
-        connection = self._connection
+        connection = self.connection
         if connection is not None:
             # A rendezvous that does not answer any more must not hold us up.
             late = self._clock.callLater(CLOSING, connection.refuse, "closing")
@@ -205,8 +205,8 @@ class RendezvousLink(Service):
         The machine has slept, or its addresses have changed: find out whether
         the connection is still there, or look for the rendezvous at once.
         """
-        if self._connection is not None:
-            self._connection.check({host for host, _ in self._network.localHosts()})
+        if self.connection is not None:
+            self.connection.check({host for host, _ in self._network.localHosts()})
         elif self._client.running:
             # The pause that is going on was meant for another network.
             self._client.stopService()
@@ -259,8 +259,8 @@ class RendezvousLink(Service):
         """
         Send more to the other side of a dial; nothing when there is no link.
         """
-        if self._connection is not None and self.registration is not None:
-            self._connection.send(
+        if self.connection is not None and self.registration is not None:
+            self.connection.send(
                 commands.Trickle, dialId=dialId, update=update, datagrams=datagrams
             )
 
@@ -269,8 +269,8 @@ class RendezvousLink(Service):
         A dial is over; said later when there is no link.
         """
         reason = reason[: commands.MAX_REASON // 4]
-        if self._connection is not None and self.registration is not None:
-            self._connection.send(commands.Bye, dialId=dialId, reason=reason)
+        if self.connection is not None and self.registration is not None:
+            self.connection.send(commands.Bye, dialId=dialId, reason=reason)
         elif len(self._byes) < MAX_BYES:
             self._byes[dialId] = reason
 
@@ -281,8 +281,8 @@ class RendezvousLink(Service):
             raise RendezvousUnreachable("There is no connection to the rendezvous.")
 
         def registered(registration: object) -> Deferred[dict[str, Any]]:
-            assert self._connection is not None
-            return self._connection.ask(command, seconds, **arguments)
+            assert self.connection is not None
+            return self.connection.ask(command, seconds, **arguments)
 
         waiting: Deferred[Any] = self.whenRegistered(failAfterFailures=2)
         waiting.addTimeout(ANSWER, self._clock, onTimeoutCancel=late)
@@ -294,7 +294,7 @@ class RendezvousLink(Service):
         """
         @see: L{.registering.RegistrationOwner.taken}.
         """
-        self._connection = connection
+        self.connection = connection
         self._since = self._clock.seconds()
         self.registration = registration
         self.handle = registration.handle
@@ -385,11 +385,11 @@ class RendezvousLink(Service):
         """
         @see: L{.linkconnection.LinkOwner.disconnected}.
         """
-        if connection is not self._connection:
+        if connection is not self.connection:
             return
         lasted = self._clock.seconds() - self._since
         self._failures = 0 if lasted >= STABLE else self._failures + 1
-        self._connection = self.registration = None
+        self.connection = self.registration = None
         self.lastFailure = Failure(
             RendezvousUnreachable("The connection to the rendezvous was lost.")
         )

@@ -8,16 +8,17 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from punchd.core import Address
 from punchd.identity import Identity
 from punchd.interfaces import INetwork
 from punchd.net.proxy import ProxyFor, noProxy
+from punchd.signaling import commands
 from punchd.signaling.url import RendezvousURL
 
-from .link import RendezvousLink
+from .link import ANSWER, RendezvousLink
 from .registration import DialAnswer, Registration
 
 
@@ -73,6 +74,7 @@ class Links(MultiService):
         self._proxyFor = proxyFor
         self._owner = owner
         self._dials: dict[str, RendezvousLink] = {}
+        self._leases: set[str] = set()
         self._links: list[RendezvousLink] = []
         for url in urls:
             self._add(network, url, identity)
@@ -172,6 +174,36 @@ class Links(MultiService):
         """
         link = self._first() or self._links[0]
         return link.renew()
+
+    def lease(self, name: str) -> Deferred[float]:
+        """
+        Ask whether we may spray.
+
+        @return: fires with the seconds until it is worth asking again, 0.0 for yes.
+        """
+        link = self._first()
+        if link is None or link.connection is None:
+            return succeed(0.0)
+        asked = link.connection.ask(commands.Lease, ANSWER, name=name)
+
+        def answered(answer: dict[str, Any]) -> float:
+            wait = float(answer["wait"])
+            if not wait:
+                self._leases.add(name)
+            return wait
+
+        return asked.addCallback(answered)
+
+    def release(self, name: str) -> None:
+        """
+        We spray no more.
+        """
+        link = self._first()
+        # Who does not know the one command does not know the other.
+        known = name in self._leases
+        self._leases.discard(name)
+        if known and link is not None and link.connection is not None:
+            link.connection.send(commands.Release, name=name)
 
     def _remember(self, dialId: str, link: RendezvousLink) -> None:
         self._dials[dialId] = link

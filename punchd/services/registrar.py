@@ -21,6 +21,7 @@ from punchd.errors import PeerUnavailable
 from punchd.signaling import commands
 from punchd.signaling.boxes import FIRST_BOX
 from punchd.signaling.directory import Dial, Directory, Presence
+from punchd.signaling.lease import Leases
 
 from .signalingconnection import SignalingConnection
 
@@ -64,6 +65,7 @@ class Registrar:
         self.directory = directory
         self.offering = offering
         self.counters: Counter[str] = Counter()
+        self._leases = Leases()
         self._expiry: IDelayedCall | None = None
         self._whenIdle: Callable[[], object] | None = None
         self._connections: set[SignalingConnection] = set()
@@ -209,6 +211,30 @@ class Registrar:
         @return: the response to L{commands.Renew}.
         """
         return self.offering.relay(presence.handle)
+
+    # --- leases
+
+    def lease(self, presence: Presence, name: str) -> dict[str, Any]:
+        """
+        @return: the response to L{commands.Lease}.
+        """
+        now = self.clock.seconds()
+        wait = self._leases.ask(self._behind(presence), name, now)
+        self.counters["leases refused" if wait else "leases"] += 1
+        return {"wait": wait}
+
+    def release(self, presence: Presence, name: str) -> None:
+        """
+        @see: L{commands.Release}.
+        """
+        self._leases.release(self._behind(presence), name)
+
+    def _behind(self, presence: Presence) -> set[str]:
+        """
+        @return: the public addresses of a client's NAT.
+        """
+        seen = presence.sightings.addresses(self.clock.seconds())
+        return {host for host, _ in seen if ":" not in host} or {presence.host}
 
     # --- dials
 

@@ -44,6 +44,8 @@ class SignalingConnection(BoundedAMP):
                 commands.Trickle: self.trickle,
                 commands.Bye: self.bye,
                 commands.Renew: self.renew,
+                commands.Lease: self.lease,
+                commands.Release: self.release,
                 commands.Ping: self.ping,
             },
             patience=patience,
@@ -142,6 +144,19 @@ class SignalingConnection(BoundedAMP):
         @see: L{commands.Renew}.
         """
         return self.registrar.relayFor(self._registered())
+
+    def lease(self, name: str) -> dict[str, Any]:
+        """
+        @see: L{commands.Lease}.
+        """
+        return self.registrar.lease(self._registered(), name)
+
+    def release(self, name: str) -> dict[str, Any]:
+        """
+        @see: L{commands.Release}.
+        """
+        self.registrar.release(self._registered(), name)
+        return {}
 
     def ping(self) -> dict[str, Any]:
         """

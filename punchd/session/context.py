@@ -76,6 +76,17 @@ class Link(Protocol):
         Ask for relay credentials; fires with a registration that has them.
         """
 
+    def lease(self, name: str) -> Deferred[float]:
+        """
+        Ask whether we may spray; fires with the seconds until it is worth asking
+        again, 0 for yes.
+        """
+
+    def release(self, name: str) -> None:
+        """
+        We spray no more.
+        """
+
 
 @dataclass
 class Context:

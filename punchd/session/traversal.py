@@ -24,6 +24,8 @@ from punchd.traversal.coordinator import Coordinator
 from punchd.traversal.events import (
     Concluded,
     Connect,
+    LeaseReleased,
+    LeaseWanted,
     Locate,
     Over,
     Shot,
@@ -34,6 +36,8 @@ from punchd.traversal.verdict import Outcome, Reason, Verdict
 
 from .attempts import textOf
 from .connections import Connections
+from .haste import Haste
+from .leasing import Leasing
 
 if TYPE_CHECKING:
     from .session import Session
@@ -49,10 +53,6 @@ _SPACING: Final = 5.0
 #: Seconds that a pair which works has to prove itself.
 _PROOF: Final = 2.0
 _ASSUMED_RTT: Final = 0.2
-#: Round trips after a message at which QUIC is to send again what it sent last,
-#: if the peer is silent: its own back-off reaches seconds when packets are lost,
-#: and predictions grow old in one.
-_HURRY: Final = (0.15, 0.5, 1.3, 3.5, 5.5, 8.0, 12.0)
 
 
 @implementer(IDatagramReceiver)
@@ -71,12 +71,12 @@ class Traversal:
         self._backoff = Backoff()
         self._waiting: Deferred[Verdict] | None = None
         self._call: IDelayedCall | None = None
-        self._hurry: IDelayedCall | None = None
         self._began = 0.0
         self._invited = float("-inf")
         self._servers: tuple[Address, ...] = ()
         self._spares: dict[Address, Candidate] = {}
         self._network: object = None
+        self._refusedFor = 0.0
         self.connections = Connections(session, self._streamHappened)
         self._coordinator = Coordinator(
             leader=self._leads,
@@ -86,6 +86,8 @@ class Traversal:
             entropy=context.entropy,
             survey=self._survey,
         )
+        self._leasing = Leasing(context, self._leased)
+        self._haste = Haste(context.clock, self._resend)
         self._driver = Driver(
             self._coordinator, context.socket.send, self._happened, context.clock
         )
@@ -110,6 +112,13 @@ class Traversal:
         How many flows the last attempt has made.
         """
         return self._coordinator.allowance.flows
+
+    @property
+    def pause(self) -> float:
+        """
+        Seconds until we may begin again.
+        """
+        return self._backoff.waits(self._context.clock.seconds())
 
     # --- beginning
 
@@ -188,7 +197,7 @@ class Traversal:
             self._prepare()
             if not self.running:
                 session.core.run(session.life, {"traversal": self._wait()})
-        self._stopHurry()
+        self._haste.stop()
         self._driver.call(self._coordinator.told, dict(body))
 
     # --- what becomes of it
@@ -228,29 +237,12 @@ class Traversal:
                 Verdict("traversal", Outcome.CANCELLED, Reason.SUPERSEDED, evidence)
             )
 
-    def _hurryAt(self, number: int) -> None:
-        self._stopHurry()
-        if number < len(_HURRY) and self._coordinator.running:
-            before = _HURRY[number - 1] if number else 0.0
-            delay = (_HURRY[number] - before) * self._rtt()
-            self._hurry = self._context.clock.callLater(delay, self._hurried, number)
-
-    def _hurried(self, number: int) -> None:
-        self._hurry = None
-        carrier = self._session.carrier
-        carrier.quic.call(carrier.quicCore.resend)
-        self._hurryAt(number + 1)
-
-    def _stopHurry(self) -> None:
-        if self._hurry is not None:
-            self._hurry.cancel()
-            self._hurry = None
-
     def stop(self) -> None:
         """
         Shoot no more, and give back what is not in use.
         """
-        self._stopHurry()
+        self._haste.stop()
+        self._leasing.stop()
         if self._call is not None:
             self._call.cancel()
             self._call = None
@@ -299,7 +291,8 @@ class Traversal:
         if isinstance(event, Tell):
             body = json.dumps({**event.body, "traversal": 1}).encode()
             self._session.streams.sendCandidate(body)
-            self._hurryAt(0)
+            if self._coordinator.running:
+                self._haste.begin(self._rtt())
         elif isinstance(event, Shot):
             self._shoot(event)
         elif isinstance(event, Locate):
@@ -308,10 +301,25 @@ class Traversal:
             self.connections.connect(event)
         elif isinstance(event, Concluded):
             self._session.noteVerdict(event.verdict)
+        elif isinstance(event, (LeaseWanted, LeaseReleased)):
+            self._leasing.happened(event)
         elif isinstance(event, Over):
-            self._backoff.failed(self._context.clock.seconds())
+            self._pause(event.verdict)
             self.stop()
             self._end(event.verdict)
+
+    def _leased(self, name: str, wait: float) -> None:
+        if wait:
+            self._refusedFor = wait
+        self._driver.call(self._coordinator.leased, name, wait)
+
+    def _resend(self) -> None:
+        carrier = self._session.carrier
+        carrier.quic.call(carrier.quicCore.resend)
+
+    def _pause(self, verdict: Verdict) -> None:
+        wait = self._refusedFor if verdict.reason is Reason.BUSY else None
+        self._backoff.failed(self._context.clock.seconds(), wait)
 
     def _shoot(self, shot: Shot) -> None:
         carrier = self._session.carrier

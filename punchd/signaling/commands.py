@@ -251,6 +251,26 @@ class Renew(amp.Command):
     response = _relay(optional=True)
 
 
+class Lease(amp.Command):
+    """
+    May we spray now?  Only one at a time may, of those behind one public
+    address.  C{name} is the same for both peers of one spray.  The answer is the
+    time in seconds until it is worth asking again, 0 for yes.
+    """
+
+    arguments = [(b"name", Text(64))]
+    response = [(b"wait", _number)]
+
+
+class Release(amp.Command):
+    """
+    The spray is over.
+    """
+
+    arguments = [(b"name", Text(64))]
+    requiresAnswer = False
+
+
 class Ping(amp.Command):
     """
     Is the connection alive?  Either side may ask.

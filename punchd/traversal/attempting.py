@@ -104,7 +104,9 @@ class Ground:
         """
         @return: one more socket.
         """
-        base = None if self._ended else self._coordinator.openSocket()
+        base = None
+        if not self._ended and self._allowance.openSocket():
+            base = self._coordinator.sockets.openSpare()
         if base is not None:
             self._opened.add(base)
         return base
@@ -115,7 +117,7 @@ class Ground:
         """
         if base in self._opened:
             self._opened.discard(base)
-            self._coordinator.closeSocket(base)
+            self._coordinator.sockets.closeSpare(base)
 
     def sample(self, base: Address, now: float) -> None:
         """
@@ -148,14 +150,16 @@ class Ground:
         if not self._allowance.send(flow not in self._flows, now):
             return False
         self._flows.add(flow)
-        self._coordinator.shoot(Shot(base, remote, ttl, self.name))
+        self._coordinator.events.append(Shot(base, remote, ttl, self.name))
         return True
 
     def openStream(self, family: int) -> Address | None:
         """
         @return: a TCP port.
         """
-        base = None if self._ended else self._coordinator.openStream(family)
+        base = None
+        if not self._ended and self._allowance.openStream():
+            base = self._coordinator.sockets.openStream(family)
         if base is not None:
             self._opened.add(base)
         return base

@@ -15,6 +15,8 @@ from punchd.nat.birthday import BURST, MAX_PROBES, MAX_SOCKETS, RATE
 #: Seconds of pause after the first attempt in vain; it doubles each time.
 PAUSE: Final = 30.0
 MOST_PAUSE: Final = 3600.0
+#: The least after the lease of another spray was in the way.
+LEAST_PAUSE: Final = 5.0
 #: TCP ports, and connections tried, of one attempt: a spray before leaves them.
 MAX_STREAMS: Final = 8
 MAX_CONNECTS: Final = 96
@@ -32,6 +34,8 @@ class Budget:
     @ivar refused: how many packets stayed here because of me.
     @ivar probes: packets sent by all attempts.
     @ivar sprays: how many sprays were begun.
+    @ivar leases: how often we were allowed to spray behind our public address.
+    @ivar leasesRefused: how often somebody else there did.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class Budget:
         self._tokens = float(burst)
         self._filled: float | None = None
         self._sprayer: object = None
+        self.leases = self.leasesRefused = 0
 
     def _fill(self, now: float) -> None:
         if self._filled is not None:
@@ -108,6 +113,22 @@ class Budget:
         if self._sprayer is owner:
             self._sprayer = None
 
+    def leased(self, granted: bool) -> None:
+        """
+        The rendezvous has answered whether we may spray.
+        """
+        if granted:
+            self.leases += 1
+        else:
+            self.leasesRefused += 1
+
+    @property
+    def spraying(self) -> bool:
+        """
+        Whether a spray is going on.
+        """
+        return self._sprayer is not None
+
     def toDict(self) -> dict[str, int]:
         """
         @return: the counts, for status.
@@ -117,6 +138,9 @@ class Budget:
             "refused": self.refused,
             "probes": self.probes,
             "sprays": self.sprays,
+            "spraying": int(self.spraying),
+            "leases": self.leases,
+            "leasesRefused": self.leasesRefused,
         }
 
 
@@ -219,13 +243,25 @@ class Backoff:
         """
         return now >= self._notBefore
 
-    def failed(self, now: float) -> None:
+    def failed(self, now: float, wait: float | None = None) -> None:
         """
         An attempt was in vain.
+
+        @param wait: seconds until it is worth another, because somebody else was
+            at it, which is no failure of ours.
         """
+        if wait is not None:
+            self._notBefore = now + max(LEAST_PAUSE, wait)
+            return
         pause = min(MOST_PAUSE, self._pause * 2.0 ** min(self._failures, 16))
         self._failures += 1
         self._notBefore = now + pause
+
+    def waits(self, now: float) -> float:
+        """
+        @return: the seconds that the pause still lasts.
+        """
+        return max(0.0, self._notBefore - now)
 
     def reset(self) -> None:
         """

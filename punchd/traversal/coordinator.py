@@ -20,7 +20,8 @@ from punchd.nat.model import PortModel
 
 from .attempting import Ground
 from .budget import Allowance, Budget
-from .events import Concluded, Over, Shot, Sockets, Tell, Terrain
+from .events import Concluded, Over, Sockets, Tell, Terrain
+from .lease import Lease
 from .measuring import Measuring
 from .plan import plan, why
 from .verdict import Outcome, Reason, Verdict
@@ -57,13 +58,14 @@ class Coordinator:
         self.leader = leader
         self.running = False
         self.allowance = Allowance(budget)
-        self._sockets = sockets
+        self.sockets = sockets
         self._budget = budget
         self._strategies = {each.name: each for each in strategies}
         self.entropy = entropy
         self._survey = survey
         self._terrain = survey()
         self._measuring = Measuring(sockets, budget, entropy)
+        self._lease = Lease(budget, entropy, lambda event: self.events.append(event))
         self._theirs: PortModel | None = None
         self._queue: list[Any] | None = None
         self._ground: Ground | None = None
@@ -105,6 +107,7 @@ class Coordinator:
         Something else was successful, or nobody wants it any more.
         """
         self._endGround()
+        self._lease.release()
         self._measuring.stop()
         self.allowance.release()
         self.running = False
@@ -142,7 +145,7 @@ class Coordinator:
         elif what == "begin" and not self.leader:
             self._takeModel(body, now)
             self._conclude(Reason.NOT_HIT, now)
-            self._follow(str(body.get("strategy")), now)
+            self._follow(str(body.get("strategy")), body.get("lease"), now)
         elif what == "refuse" and self.leader and self._ground is not None:
             self._conclude(self._reasonOf(body), now)
             self._proceed(now)
@@ -150,6 +153,8 @@ class Coordinator:
             self._takeModel(body, now)
             self._conclude(Reason.NOT_HIT, now)
             self._finish(self._reasonOf(body), now)
+        elif what == "act" and self._ground is None:
+            self._lease.keep(body)
         elif what == "act" and self._ground is not None:
             if body.get("strategy") == self._ground.name:
                 self._ground.attempt.told(body, now)
@@ -157,11 +162,13 @@ class Coordinator:
     def _reasonOf(self, body: dict[str, Any]) -> Reason:
         return Reason.__members__.get(str(body.get("reason")), Reason.NOT_HIT)
 
-    def _follow(self, name: str, now: float) -> None:
+    def _follow(self, name: str, lease: object, now: float) -> None:
         strategy = self._strategies.get(name)
         if strategy is None:
             self._say({"do": "refuse", "reason": Reason.NOT_WANTED.name})
-        elif not self._start(strategy, now):
+        elif name != "spray":
+            self._start(strategy, now)
+        elif not self._lease.ask(strategy, lease):
             self._say({"do": "refuse", "reason": Reason.BUSY.name})
 
     def _takeModel(self, body: dict[str, Any], now: float) -> None:
@@ -204,32 +211,63 @@ class Coordinator:
             self._planned = bool(self._queue)
         while self._queue:
             strategy = self._queue.pop(0)
-            word = {"do": "begin", "strategy": strategy.name}
-            self._say({**word, "model": ours.toDict(now)})
-            if self._start(strategy, now):
-                return
+            if strategy.name != "spray":
+                self._tellBegin(strategy, now)
+                self._start(strategy, now)
+            elif not self._lease.ask(strategy):
+                continue
+            return
         self._finish(self._inVain(), now)
+
+    def _tellBegin(self, strategy: Any, now: float) -> None:
+        word = {"do": "begin", "strategy": strategy.name, "lease": self._lease.name}
+        self._say({**word, "model": self.model.toDict(now)})
+
+    def leased(self, name: str, wait: float, now: float) -> None:
+        """
+        The rendezvous has answered L{LeaseWanted<.events.LeaseWanted>}.
+
+        @param wait: seconds until the lease of somebody else ends, 0 if we may
+            spray.
+        """
+        found = self._lease.answered(name, wait)
+        if found is None:
+            return
+        strategy, said = found
+        if wait:
+            evidence = {"wait": round(wait, 1)}
+            verdict = Verdict(strategy.name, Outcome.FAILED, Reason.BUSY, evidence)
+            self._reasons.add(Reason.BUSY)
+            self.events.append(Concluded(verdict))
+            if self.leader:
+                self._proceed(now)
+            else:
+                self._say({"do": "refuse", "reason": Reason.BUSY.name})
+            return
+        if self.leader:
+            self._tellBegin(strategy, now)
+        self._start(strategy, now)
+        for body in said:
+            self.told(body, now)
 
     def _inVain(self) -> Reason:
         """
         @return: why nothing is left to try.
         """
-        if self._reasons - _NO_MISSES:
-            return Reason.NOT_HIT
-        if self._planned and not self._reasons:
+        missed = self._reasons - _NO_MISSES
+        if missed == {Reason.BUSY} or (self._planned and not self._reasons):
             return Reason.BUSY
+        if missed:
+            return Reason.NOT_HIT
         measured = self.model.samples and self._theirs and self._theirs.samples
         return Reason.OUT_OF_REACH if measured else Reason.NOT_MEASURED
 
-    def _start(self, strategy: Any, now: float) -> bool:
-        if strategy.name == "spray" and not self._budget.beginSpray(self):
-            return False
+    def _start(self, strategy: Any, now: float) -> None:
         self._terrain = self._survey()
         self._until = now + (SPRAY_PATIENCE if strategy.name == "spray" else PATIENCE)
         ours, theirs = self.model, self._theirs or PortModel()
         self._ground = Ground(self, self._terrain, ours, theirs, now)
         self._ground.begin(strategy, now)
-        return True
 
     def attemptEnded(
         self, reason: Reason, evidence: dict[str, object], now: float
@@ -257,7 +295,7 @@ class Coordinator:
         ground, self._ground = self._ground, None
         if ground is not None:
             ground.finish()
-            self._budget.endSpray(self)
+            self._lease.release()
 
     def _finish(self, reason: Reason, now: float) -> None:
         if self.leader:
@@ -276,28 +314,6 @@ class Coordinator:
 
     # --- for the ground
 
-    def openSocket(self) -> Address | None:
-        """
-        @return: one more socket, within the budget.
-        """
-        if not self.allowance.openSocket():
-            return None
-        return self._sockets.openSpare()
-
-    def openStream(self, family: int) -> Address | None:
-        """
-        @return: a TCP port, within the budget.
-        """
-        if not self.allowance.openStream():
-            return None
-        return self._sockets.openStream(family)
-
-    def closeSocket(self, base: Address) -> None:
-        """
-        Give one back.
-        """
-        self._sockets.closeSpare(base)
-
     def sample(self, base: Address, now: float) -> None:
         """
         Ask where a socket is seen.
@@ -310,12 +326,6 @@ class Coordinator:
 
         terrain = self._terrain
         self._measuring.sample(base, terrain.servers[:1], terrain.rtt, sampled, now)
-
-    def shoot(self, shot: Shot) -> None:
-        """
-        Send a check.
-        """
-        self.events.append(shot)
 
     def say(self, strategy: str, body: dict[str, Any]) -> None:
         """

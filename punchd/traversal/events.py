@@ -112,6 +112,26 @@ class StreamFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseWanted:
+    """
+    Ask the rendezvous whether nobody else behind our public address sprays; the
+    answer goes to L{Coordinator.leased
+    <punchd.traversal.coordinator.Coordinator.leased>}.
+    """
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseReleased:
+    """
+    We spray no more.
+    """
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Concluded:
     """
     A strategy has come to its end in vain.

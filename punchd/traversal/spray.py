@@ -142,7 +142,9 @@ class Opener:
             self._nextAt = now + max(_PAUSE, field.waitFor(1, now))
         else:
             self._nextAt = None
-            self._refreshAt = now + REFRESH
+            # The other has tried some of these ports too early, and lets in who
+            # answers from there.
+            self._refreshAt = now + field.rtt
 
     def _refresh(self, now: float) -> None:
         assert self._peer is not None
@@ -150,9 +152,9 @@ class Opener:
             return
         base = self._bases[self._refreshed % len(self._bases)]
         self._refreshed += 1
-        # By now the other may have shot at this port in vain: let it in.
         self._field.shoot(base, self._peer, None, now)
-        self._refreshAt = now + max(_PAUSE, REFRESH / len(self._bases))
+        pause = REFRESH / len(self._bases) if self._refreshed > len(self._bases) else 0
+        self._refreshAt = now + max(_PAUSE, pause)
 
     def _end(self, now: float) -> None:
         self._field.end(Reason.NOT_HIT, now, socketsOpened=len(self._bases))
@@ -177,6 +179,8 @@ class Searcher:
         self._ports = theirs.ports()
         self._total = len(self._ports) * len(self._hosts)
         self._wanted = min(sizeOf(theirs).probes, self._total)
+        # The opener's sockets send once more, each at its time.
+        self._answers = _PAUSE * sizeOf(theirs).sockets
         self._order = Shuffle(self._total, field.entropy(8))
         self._sent = 0
         self._nextAt: float | None = None
@@ -224,7 +228,7 @@ class Searcher:
                 self._nextAt = now + max(_PAUSE, field.waitFor(1, now))
             else:
                 self._nextAt = None
-                self._until = min(self._until, now + 4 * field.rtt)
+                self._until = min(self._until, now + 4 * field.rtt + self._answers)
         if now >= self._until:
             field.tell({"over": True})
             field.end(Reason.NOT_HIT, now, portsTried=self._sent, range=self._total)

@@ -63,8 +63,8 @@ def test_flapping(meeting: Meeting) -> None:
     """
 
     def registered(registration: Registration) -> None:
-        assert alice.link._connection is not None
-        alice.link._connection.refuse("again")
+        assert alice.link.connection is not None
+        alice.link.connection.refuse("again")
 
     alice: Client = meeting.addClient(1, onRegistered=registered)
     assert 10 <= meeting.attempts(alice, 60) <= 20
@@ -175,8 +175,8 @@ def test_dialWaits(meeting: Meeting) -> None:
     meeting.network.advance(0.2)
     meeting.rendezvous.startService()
     meeting.network.runUntil(bob.link.whenRegistered())
-    if alice.link._connection is not None:
-        alice.link._connection.refuse("for the test")
+    if alice.link.connection is not None:
+        alice.link.connection.refuse("for the test")
         meeting.network.advance(0.05)
     dialling = alice.link.dial(bob.peerId, "1", b"", [])
     assert meeting.network.runUntil(dialling).answer == b"the answer"
@@ -201,8 +201,8 @@ def test_byeIsSaidLater(meeting: Meeting) -> None:
     """
     alice, bob = meeting.join(1, 2)
     meeting.network.runUntil(alice.link.dial(bob.peerId, "1", b"", []))
-    assert alice.link._connection is not None
-    alice.link._connection.refuse("for the test")
+    assert alice.link.connection is not None
+    alice.link.connection.refuse("for the test")
     meeting.network.advance(0.05)
     assert not alice.link.registered
     alice.link.trickle("1", b"lost", [])

@@ -244,7 +244,7 @@ def test_peerGoneAndReturned(meeting: Meeting) -> None:
     alice, bob, carol = meeting.join(1, 2, 3)
     dialled(meeting, alice, bob, "1")
     dialled(meeting, alice, bob, "2")
-    connection = alice.link._connection
+    connection = alice.link.connection
     assert connection is not None
     connection.refuse("for the test")
     meeting.network.advance(2)
@@ -300,7 +300,7 @@ def test_otherVersion(meeting: Meeting) -> None:
     A client with another version of signaling is told which one is spoken.
     """
     (alice,) = meeting.join(1)
-    connection = alice.link._connection
+    connection = alice.link.connection
     assert connection is not None
     asked = connection.ask(Register, 10, version=2, agent="new", resume=None)
     with pytest.raises(RendezvousRefused, match="speaks version 1"):

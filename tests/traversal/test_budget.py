@@ -93,6 +93,9 @@ def test_probes() -> None:
         "refused": 250,
         "probes": 1750,
         "sprays": 0,
+        "spraying": 0,
+        "leases": 0,
+        "leasesRefused": 0,
     }
 
 

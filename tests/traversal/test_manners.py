@@ -14,7 +14,15 @@ from punchd.nat.model import Allocation, PortModel
 from punchd.traversal.budget import Budget
 from punchd.traversal.builtin import BUILTIN
 from punchd.traversal.coordinator import Coordinator
-from punchd.traversal.events import Connect, Over, Shot, Tell, Terrain
+from punchd.traversal.events import (
+    Connect,
+    LeaseReleased,
+    LeaseWanted,
+    Over,
+    Shot,
+    Tell,
+    Terrain,
+)
 
 MAIN = ("192.168.1.2", 5000)
 PEER = "192.0.2.10"
@@ -55,6 +63,9 @@ class Follower:
         self.connects: list[tuple[float, Connect]] = []
         self.told: list[dict[str, Any]] = []
         self.over: list[Over] = []
+        self.leases: list[str] = []
+        #: What the rendezvous says to who wants to spray; None: nothing yet.
+        self.wait: float | None = 0.0
         terrain = Terrain([], MAIN, ("198.51.100.10", 5000), {PEER}, 0.1, 3)
         self.core = Coordinator(
             leader=False,
@@ -87,6 +98,13 @@ class Follower:
                 self.told.append(event.body)
             elif isinstance(event, Over):
                 self.over.append(event)
+            elif isinstance(event, LeaseWanted):
+                self.leases.append(event.name)
+                if self.wait is not None:
+                    self.core.leased(event.name, self.wait, now)
+                    self.drain(now)
+            elif isinstance(event, LeaseReleased):
+                self.leases.remove(event.name)
 
     def run(self, now: float, until: float) -> None:
         """
