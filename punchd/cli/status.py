@@ -55,6 +55,7 @@ def report(status: Status, names: dict[str, str]) -> Iterator[str]:
             ("NAT allocation", nat["allocation"]),
             ("NAT hairpin", {True: "yes", False: "no"}.get(nat["hairpin"], "unknown")),  # type: ignore[arg-type]
             ("binding lifetime", "unknown" if lifetime is None else seconds(lifetime)),
+            ("keepalive", f"every {seconds(nat.get('keepaliveInterval'))}"),
         ]
     )
     yield ""

@@ -32,10 +32,12 @@ from punchd.signaling.url import RendezvousURL
 from punchd.traversal.builtin import BUILTIN
 
 from .links import Links
+from .memory import Memory
 from .peers import Peers, Permissions, Publish
 from .presence import Presence
 from .roaming import MakeSleepDetector, Roaming
-from .status import SessionStatus, Status
+from .status import NatStatus, SessionStatus, Status
+from .upkeep import Upkeep
 
 #: How long a stop waits for goodbyes to leave, in seconds.
 _GOODBYE = 0.6
@@ -48,6 +50,8 @@ class PunchClient(MultiService):
     @ivar context: what the sessions share.
     @ivar peers: the sessions.
     @ivar links: the connections to the rendezvous.
+    @ivar memory: what was learned about networks.
+    @ivar upkeep: decides how often idle paths are used.
     @ivar portMapper: asks routers for ports, unless there is nothing to ask by.
     """
 
@@ -65,7 +69,8 @@ class PunchClient(MultiService):
         mode: str = "auto",
         patience: float = 120.0,
         linger: float = 600.0,
-        keepalive: float = 15.0,
+        keepalive: float | None = None,
+        memory: Memory | None = None,
         sources: Sequence[ICandidateSource] = (),
         strategies: Sequence[ITraversalStrategy] = BUILTIN,
         proxyFor: ProxyFor = noProxy,
@@ -98,7 +103,6 @@ class PunchClient(MultiService):
             mode=mode,
             patience=patience,
             linger=linger,
-            keepalive=keepalive,
             nameOf=nameOf,
             strategies=strategies,
         )
@@ -106,6 +110,17 @@ class PunchClient(MultiService):
         self.presence = Presence(self.context)
         self.presence.relaying.proxyFor = proxyFor
         self.presence.relaying.foreign = relays
+        self.memory = memory or Memory(network.wallClock)
+        self.upkeep = Upkeep(
+            self.context,
+            self.memory,
+            self.presence,
+            self.peers.busy,
+            self.peers.keepAlive,
+            keepalive,
+        )
+        self.presence.onSeen = self.upkeep.seen
+        self.presence.surveyor.onSurveyed = self.upkeep.surveyed
         self.links.setServiceParent(self)
         Roaming(network, self, makeSleepDetector).setServiceParent(self)
         self.portMapper: PortMapper | None = None
@@ -144,6 +159,8 @@ class PunchClient(MultiService):
         wait = deferLater(clock, _GOODBYE) if busy else succeed(None)
 
         def leave(_: object) -> Deferred[Any]:
+            self.upkeep.stop()
+            self.memory.save()
             self.presence.stop()
             self.socket.close()
             return DeferredList([super(PunchClient, self).stopService()])
@@ -156,6 +173,7 @@ class PunchClient(MultiService):
         """
         self.gathering.hostsChanged()
         self.links.check()
+        self.upkeep.stop()
         self.presence.networkChanged()
         if self.portMapper is not None:
             self.portMapper.networkChanged()
@@ -214,26 +232,26 @@ class PunchClient(MultiService):
                 "url": self.links.url,
                 "connected": self.links.registered,
             },
-            "nat": self.presence.surveyor.complete(
-                {
-                    "mapping": self.presence.mapping or "unknown",
-                    "filtering": "unknown",
-                    "allocation": "unknown",
-                    "hairpin": None,
-                    "bindingLifetime": None,
-                    "publicAddresses": public,
-                    "openerTtl": self.context.openerTtl,
-                    "portMapping": self.portMapper.describe()
-                    if self.portMapper
-                    else [],
-                }
-            ),
+            "nat": self._nat(public),
             "sessions": [
                 cast(SessionStatus, describe(session))
                 for session in self.peers.sessions.values()
             ],
             "budget": self.context.budget.toDict(),
         }
+
+    def _nat(self, public: list[str]) -> NatStatus:
+        found: NatStatus = {
+            "mapping": self.presence.mapping or "unknown",
+            "filtering": "unknown",
+            "allocation": "unknown",
+            "hairpin": None,
+            "bindingLifetime": None,
+            "publicAddresses": public,
+            "openerTtl": self.context.openerTtl,
+            "portMapping": self.portMapper.describe() if self.portMapper else [],
+        }
+        return self.upkeep.complete(self.presence.surveyor.complete(found))
 
     def why(self, peer: str) -> dict[str, Any]:
         """

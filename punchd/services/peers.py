@@ -121,6 +121,23 @@ class Peers:
             )
             stream.refuse(NotAllowed)
 
+    def busy(self) -> bool:
+        """
+        @return: whether a session is looking for a path.
+        """
+        return any(
+            session.state not in ("direct", "relayed")
+            or session.attempts.traversal.running
+            for session in self.sessions.values()
+        )
+
+    def keepAlive(self) -> None:
+        """
+        Bindings end sooner than was thought.
+        """
+        for session in list(self.sessions.values()):
+            session.life.keepaliveElapsed()
+
     def permissionsChanged(self) -> None:
         """
         End what is not permitted any more.

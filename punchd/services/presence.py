@@ -5,7 +5,7 @@ from, and lends a relay.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -23,6 +23,9 @@ from .registration import Registration
 from .relaying import Relaying
 from .surveyor import Surveyor
 
+#: The rendezvous forgets an address after 120 s: the most between two questions.
+OBSERVED = 90.0
+
 _BINDING = (b"\x00\x01", b"\x01\x01", b"\x01\x11")
 
 
@@ -37,6 +40,7 @@ class Presence:
     @ivar relaying: the relay.
     @ivar surveyor: finds out more about our NAT.
     @ivar openerTtl: finds out which packets open our NAT only.
+    @ivar onSeen: called with each host at which the rendezvous sees us.
     """
 
     log = Logger()
@@ -50,6 +54,7 @@ class Presence:
         self.relaying = Relaying(context)
         self._surveyed: tuple[Address, Address | None] | None = None
         self._observedHost = ""
+        self.onSeen: Callable[[str], object] = lambda host: None
         self.surveyor = Surveyor(
             context.socket.network, lambda: context.mode != "relay"
         )
@@ -73,7 +78,7 @@ class Presence:
                 registration.handle,
                 registration.key,
                 context.entropy,
-                keepalive=context.keepalive,
+                keepalive=min(context.keepalive, OBSERVED),
             )
             driver = Driver(observed, socket.send, self._observed, context.clock)
             self._drivers.append(driver)
@@ -88,6 +93,15 @@ class Presence:
         self._measureTtl()
         if self._surveyed is not None:
             self.surveyor.soon(*self._surveyed)
+
+    def setKeepalive(self, seconds: float) -> None:
+        """
+        Have the rendezvous see us every so many seconds, or more often.
+        """
+        for driver in self._drivers:
+            observed = driver.core
+            assert isinstance(observed, Observed)
+            driver.call(observed.setKeepalive, min(seconds, OBSERVED))
 
     def _measureTtl(self, *, again: bool = False) -> None:
         """
@@ -112,8 +126,13 @@ class Presence:
             self.relaying.heard(event.rtt)
             self.context.gathering.mappedLearned(event.mapped)
             self._classify()
+            if self._surveyed is not None and event.server == self._surveyed[0]:
+                self.onSeen(event.mapped[0])
         elif isinstance(event, MappingChanged) and self._surveyed is not None:
-            if event.mapped[0] != event.before[0]:
+            if event.mapped[0] == event.before[0]:
+                if event.silence is not None:
+                    self.context.mappingMoved(event.silence)
+            else:
                 # Another public address: another network, most likely.
                 self.surveyor.soon(*self._surveyed, again=True)
                 self._measureTtl(again=True)

@@ -30,6 +30,8 @@ class NatStatus(TypedDict):
     allocation: str
     hairpin: bool | None
     bindingLifetime: float | None
+    oneWayLifetime: NotRequired[float | None]
+    keepaliveInterval: NotRequired[float]
     publicAddresses: list[str]
     openerTtl: NotRequired[int | None]
     portMapping: NotRequired[list[dict[str, Any]]]

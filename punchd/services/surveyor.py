@@ -32,6 +32,7 @@ class Surveyor:
     I keep what is known of the NAT up to date.
 
     @ivar knowledge: the last survey that the rendezvous answered, or L{None}.
+    @ivar onSurveyed: called with each, and with the server that was asked.
     """
 
     log = Logger()
@@ -41,6 +42,7 @@ class Surveyor:
         @param wanted: asked before each survey whether anybody wants it.
         """
         self.knowledge: Knowledge | None = None
+        self.onSurveyed: Callable[[Knowledge, Address], object] = lambda *_: None
         self._network = network
         self._wanted = wanted
         self._survey = Survey(network)
@@ -82,6 +84,7 @@ class Surveyor:
                 ports=knowledge.allocation,
                 event="surveyed",
             )
+            self.onSurveyed(knowledge, server)
 
         def failed(failure: Failure) -> None:
             if not failure.check(CancelledError):

@@ -138,11 +138,15 @@ class MappingChanged:
     """
     A server sees our socket at another address than before: the NAT has lost
     the mapping, or we are behind another one.  A L{MappedAddress} follows.
+
+    @ivar silence: the seconds since it answered last, L{None} if something else
+        is known to have changed.
     """
 
     server: Address
     before: Address
     mapped: Address
+    silence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +165,7 @@ class _Watch:
 
     __slots__ = (
         "fresh",
+        "heardAt",
         "hurry",
         "mapped",
         "nextAt",
@@ -179,6 +184,7 @@ class _Watch:
         self.rtt: float | None = None
         self.hurry = 0
         self.fresh = True
+        self.heardAt: float | None = None
 
 
 class Observed:
@@ -248,7 +254,7 @@ class Observed:
         """
         self.proven = False
         for watch in self._watches:
-            watch.transaction = None
+            watch.transaction = watch.heardAt = None
             watch.nextAt = now
         self.timeReached(now)
 
@@ -291,11 +297,15 @@ class Observed:
             watch.rtt = measured if watch.rtt is None else min(watch.rtt, measured)
         first = watch is self._watches[0]
         if watch.mapped is not None and watch.mapped != mapped:
-            self._events.append(MappingChanged(watch.server, watch.mapped, mapped))
+            silence = None if watch.heardAt is None else now - watch.heardAt
+            self._events.append(
+                MappingChanged(watch.server, watch.mapped, mapped, silence)
+            )
             if first:
                 for other in self._watches[1:]:
                     other.nextAt = now
         watch.mapped = mapped
+        watch.heardAt = now
         if news:
             self._events.append(MappedAddress(local, mapped, watch.server, watch.rtt))
         if nonce == watch.nonce:

@@ -35,6 +35,7 @@ from punchd.net.ways import Way
 from punchd.services.client import PunchClient
 from punchd.services.control import ControlService
 from punchd.services.handover import Handover
+from punchd.services.memory import Memory
 from punchd.services.state import StateFolder
 from punchd.signaling.url import RendezvousURL
 
@@ -69,10 +70,10 @@ class Options(CommandOptions):
         self["port"] = 0
         self["linger"] = 600.0
         self["patience"] = 120.0
-        self["keepalive"] = 15.0
         self["proxy"] = None
         self["relay-credentials"] = None
         self.relays: list[str] = []
+        self["keepalive"] = None
         self.urls: list[RendezvousURL] = []
         self.publish: list[str] = []
         self.forward: list[str] = []
@@ -142,7 +143,8 @@ class Options(CommandOptions):
 
     def opt_keepalive(self, value: str) -> None:
         """
-        Seconds between packets on an idle path, at the most (15).
+        Seconds between packets on an idle path, instead of what the measured
+        lifetime of our NAT's bindings asks for.
         """
         self["keepalive"] = _number("keepalive", value, 1, 3600)
 
@@ -209,6 +211,14 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         return Client(options, network, folder, publications, forwards, sources, relays)
 
 
+def _memory(folder: StateFolder, network: Any) -> Memory:
+    return Memory(
+        network.wallClock,
+        lambda: folder.read("networks.json"),
+        lambda content: folder.write("networks.json", content),
+    )
+
+
 class Client(MultiService):
     """
     The client, its forwards and its control socket.
@@ -250,6 +260,7 @@ class Client(MultiService):
             patience=options["patience"],
             linger=options["linger"],
             keepalive=options["keepalive"],
+            memory=_memory(folder, network),
             sources=sources,
             strategies=_strategies(not options["no-spray"]),
             proxyFor=proxyChooser(options["proxy"], os.environ),

@@ -29,6 +29,7 @@ STATUS: Status = {
         "allocation": "preserving",
         "hairpin": False,
         "bindingLifetime": 30.0,
+        "keepaliveInterval": 19.5,
         "publicAddresses": ["198.51.100.1"],
     },
     "sessions": [
@@ -167,6 +168,7 @@ def testReport() -> None:
         "NAT allocation    preserving",
         "NAT hairpin       no",
         "binding lifetime  30.0 s",
+        "keepalive         every 19.5 s",
         "",
         "PEER  STATE   PATH                RTT    FIRST BYTE  DIRECT  SENT    RECEIVED",
         "bob   Direct  direct udp (srflx)  51 ms  200 ms      1.2 s   1.2 kB  200.0 MB",

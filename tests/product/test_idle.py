@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import pytest
 
+from punchd.nat.keepalive import DEFAULT
 from punchd.testing.pair import Pair
 from tests.product.talk import firstByte, product
 
@@ -35,7 +36,8 @@ def test_bindingLifetime(seed: int) -> None:
         pair.network.advance(120.0)
         times = [record.time for record in capture.stop()]
         silences = [later - sooner for sooner, later in pairwise(times)]
-        assert max(silences) <= pair.a.context.keepalive
+        # Once the lifetime is measured, it is less.
+        assert max(silences) <= DEFAULT
         assert [session.paths.current for session in pair.sessions()] == before
         assert [session.paths.changes for session in pair.sessions()] == [0, 0]
 

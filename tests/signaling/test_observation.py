@@ -284,7 +284,9 @@ def test_mappingChanges() -> None:
     world.mapped = ("198.51.100.1", 40001)
     world.run(16)
     assert world.presence.sightings.addresses(world.now) == [world.mapped, MAPPED]
-    assert world.events[0] == MappingChanged(SERVER, MAPPED, world.mapped)
+    event: Any = world.events[0]
+    assert event == MappingChanged(SERVER, MAPPED, world.mapped, event.silence)
+    assert event.silence == pytest.approx(15.0, abs=0.2)
     servers = [each.server for each in world.events if isinstance(each, MappedAddress)]
     assert servers == [SERVER, OTHER]
 
