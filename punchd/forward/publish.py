@@ -26,9 +26,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from punchd.errors import InvalidOption, NoSuchService, ServiceFailed
+from punchd.interfaces import INetwork
 
+from .places import isUdp
 from .rules import Forward, Publication, checkPublications
 from .tcp import Half, join
+from .udp import reachProgram
 
 #: Opens a stream to a service of a peer: L{punchd.session.stream.Stream}.
 Open = Callable[[str, str], "Deferred[Any]"]
@@ -45,7 +48,7 @@ class Publisher:
 
     def __init__(
         self,
-        reactor: Any,
+        network: INetwork,
         publications: Iterable[Publication],
         nameOf: Callable[[str], str] = str,
     ) -> None:
@@ -54,7 +57,7 @@ class Publisher:
 
         @raise InvalidOption: two publications have one name.
         """
-        self._reactor = reactor
+        self._network = network
         self._nameOf = nameOf
         self.publications = checkPublications(publications)
 
@@ -74,15 +77,31 @@ class Publisher:
             )
             stream.refuse(NoSuchService)
             return
-        endpoint = clientFromString(self._reactor, publication.endpoint)
-        connecting = maybeDeferred(endpoint.connect, _Programs())
+        udp = isUdp(publication.endpoint)
+        if udp != stream.datagrams:
+            kind, wanted = ("datagrams", "udp") if udp else ("streams", "tcp")
+            stream.refuse(
+                ServiceFailed, f"The service takes {kind}: forward it with {wanted}."
+            )
+            return
+        connecting: Deferred[Any]
+        if udp:
+            connecting = maybeDeferred(
+                reachProgram, self._network, publication.endpoint
+            )
+        else:
+            endpoint = clientFromString(self._network.reactor, publication.endpoint)
+            connecting = maybeDeferred(endpoint.connect, _Programs())
         # Accepting fires no waiter: this one tells of a stream that is gone.
         stream.whenOpen().addErrback(lambda _: connecting.cancel())
 
-        def connected(half: Half) -> None:
+        def connected(program: Any) -> None:
+            if udp:
+                stream.accept(program.association)
+                return
             end = Half()
             stream.accept(end)
-            join(end, half)
+            join(end, program)
 
         def failed(failure: Failure) -> None:
             if failure.check(CancelledError):

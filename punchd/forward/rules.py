@@ -1,8 +1,8 @@
 """
 What the user wants published, forwarded and allowed, as values.
 
-    --publish=NAME=CLIENT_ENDPOINT        ssh=tcp:127.0.0.1:22
-    --forward=SERVER_ENDPOINT=PEER/NAME   tcp:2222=bob/ssh
+    --publish=NAME=CLIENT_ENDPOINT        ssh=tcp:127.0.0.1:22, dns=udp:127.0.0.1:53
+    --forward=SERVER_ENDPOINT=PEER/NAME   tcp:2222=bob/ssh, udp:5353=bob/dns
     --allow=PEER[/NAME]                   bob, bob/ssh
 
 Endpoint strings may hold C{=} themselves (C{interface=127.0.0.1}), names may
@@ -20,6 +20,9 @@ from typing import Any
 from twisted.internet.endpoints import clientFromString, serverFromString
 
 from punchd.errors import InvalidOption
+
+from .places import Place, isUdp, parseListening
+from .places import parseTarget as parseUdpTarget
 
 #: Where forwards listen unless their endpoint names an interface.
 LOOPBACK = "127.0.0.1"
@@ -99,9 +102,11 @@ def parsePublish(value: str, reactor: Any) -> Publication:
     if not equals:
         raise fault("there is no '=' in it")
     _checkName(name, fault)
-    fields = _fields(endpoint)
-    _checkKind(fields, fault)
-    _tryEndpoint(clientFromString, reactor, endpoint, fields, fault)
+    if isUdp(endpoint):
+        _tryPlace(parseUdpTarget, endpoint, fault)
+    else:
+        fields = _fields(endpoint)
+        _tryEndpoint(clientFromString, reactor, endpoint, fields, fault)
     return Publication(name, endpoint)
 
 
@@ -123,10 +128,12 @@ def parseForward(value: str, reactor: Any) -> Forward:
         raise fault(f"{target!r} is not PEER/NAME")
     _checkPeer(peer, fault)
     _checkName(service, fault)
-    fields = _fields(endpoint)
-    _checkKind(fields, fault)
-    endpoint = _onLoopback(endpoint, fields)
-    _tryEndpoint(serverFromString, reactor, endpoint, fields, fault)
+    if isUdp(endpoint):
+        _tryPlace(parseListening, endpoint, fault)
+    else:
+        fields = _fields(endpoint)
+        endpoint = _onLoopback(endpoint, fields)
+        _tryEndpoint(serverFromString, reactor, endpoint, fields, fault)
     return Forward(endpoint, peer, service)
 
 
@@ -271,9 +278,11 @@ def _checkPeer(peer: str, fault: _Fault) -> None:
         raise fault(f"{peer!r} is neither a petname nor a peer id")
 
 
-def _checkKind(fields: list[str], fault: _Fault) -> None:
-    if fields[0].lower() == "udp":
-        raise fault("UDP is not forwarded yet, only streams are")
+def _tryPlace(parse: Callable[[str], Place], endpoint: str, fault: _Fault) -> None:
+    try:
+        parse(endpoint)
+    except ValueError as e:
+        raise fault(str(e)) from e
 
 
 def _fields(endpoint: str) -> list[str]:

@@ -187,11 +187,15 @@ class PunchClient(MultiService):
         """
         return self.links.whenRegistered(failAfterFailures)
 
-    def open(self, peerId: str, service: str) -> Deferred[Stream]:
+    def open(
+        self, peerId: str, service: str, datagrams: bool = False
+    ) -> Deferred[Stream]:
         """
         Open a stream to a service of a peer.
+
+        @param datagrams: whether it is there for datagrams.
         """
-        return self.peers.open(peerId, service)
+        return self.peers.open(peerId, service, datagrams)
 
     # --- what the rendezvous brings (links call these)
 

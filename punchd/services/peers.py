@@ -81,15 +81,19 @@ class Peers:
             session.dial()
         return session
 
-    def open(self, peerId: str, service: str) -> Deferred[Stream]:
+    def open(
+        self, peerId: str, service: str, datagrams: bool = False
+    ) -> Deferred[Stream]:
         """
         Open a stream to a service of a peer.
+
+        @param datagrams: whether it is there for datagrams.
 
         @return: fires as soon as data may be written; whether the peer lets us
             in is told by the stream.
         """
         ready = self.session(peerId).whenReady()
-        return ready.addCallback(lambda session: session.openStream(service))
+        return ready.addCallback(lambda session: session.openStream(service, datagrams))
 
     def _make(self, peerId: str, dialId: str, role: str) -> Session:
         session = Session(

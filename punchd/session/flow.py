@@ -42,6 +42,8 @@ class Carrier(Protocol):
     peerId: str
 
     def hasData(self, stream: Flow) -> None: ...
+    def sendDatagram(self, stream: Flow, data: bytes) -> None: ...
+    def datagramsWanted(self, stream: Flow) -> None: ...
     def later(self, f: Callable[..., object], *args: object) -> None: ...
     def call(self, stream: Flow, f: Callable[..., object], *args: object) -> None: ...
     def tellTaken(self, id: int, taken: int) -> None: ...
@@ -58,6 +60,7 @@ class Flow:
     @ivar id: its number in QUIC, L{None} while it waits to be opened.
     @ivar service: what it was opened for; empty until the opener told.
     @ivar protocol: who gets the bytes; while there is none they are kept.
+    @ivar datagrams: whether it accompanies datagrams.
     @ivar accepted: whether the acceptor let the opener in.
     @ivar outgoing: what was written and not sent yet.
     @ivar incoming: what came and was not delivered yet.
@@ -71,10 +74,17 @@ class Flow:
     logContext: dict[Any, Any] | None = None
 
     def __init__(
-        self, carrier: Carrier, id: int | None, service: str, *, opener: bool
+        self,
+        carrier: Carrier,
+        id: int | None,
+        service: str,
+        *,
+        opener: bool,
+        datagrams: bool = False,
     ) -> None:
         self.id = id
         self.service = service
+        self.datagrams = datagrams
         self.protocol: Any = None
         self.accepted = False
         self.queued = False
@@ -92,7 +102,7 @@ class Flow:
         self._over: Exception | None = None
         self.opener = opener
         if opener:
-            self.outgoing.write(Open(service).pack())
+            self.outgoing.write(Open(service, datagrams=datagrams).pack())
 
     # --- for the carrier ----------------------------------------------------
 
@@ -300,7 +310,8 @@ class Flow:
             if self.opener:
                 self._answered(Reply.parse(body))
             else:
-                self.service = Open.parse(body).service
+                opened = Open.parse(body)
+                self.service, self.datagrams = opened.service, opened.datagrams
                 self._carrier.incoming(self.service, self)
         except ProtocolViolation as e:
             self.abort(e, FAULT)

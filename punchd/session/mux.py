@@ -38,7 +38,7 @@ from .events import (
     StreamStopped,
     Terminated,
 )
-from .quic import MAX_DATAGRAM, QuicCore
+from .quic import QuicCore
 from .stream import Stream
 from .table import Table
 from .turns import RoundTrip
@@ -73,7 +73,6 @@ class Streams:
         right key, the listener a valid proof.
     @ivar onHello: called with the peer's incarnation.
     @ivar onCandidate: called with the body of a L{Candidate} frame.
-    @ivar onDatagram: called with the payload of a DATAGRAM frame.
     @ivar onPong: called with the bytes of a L{Ping} that was answered.
     @ivar onBye: called with the reason when the peer ends the session.
     @ivar onLost: called with what ended the session, once.
@@ -101,7 +100,6 @@ class Streams:
         self.onAdmitted: Callable[[], object] = _ignore
         self.onHello: Callable[[str], object] = _ignore
         self.onCandidate: Callable[[bytes], object] = _ignore
-        self.onDatagram: Callable[[bytes], object] = _ignore
         self.onPong: Callable[[bytes], object] = _ignore
         self.onBye: Callable[[str], object] = _ignore
         self.onLost: Callable[[Exception], object] = _ignore
@@ -112,7 +110,7 @@ class Streams:
         self._wake = wake
         self._peerId = peerId
         self._channel = Channel(core, identity, peerId, incarnation)
-        self._table = Table(core, identity.peerId, peerId, self._kick)
+        self._table = Table(core, identity.peerId, peerId, self._kick, clock)
         self._table.onIncoming = lambda service, s: self.onIncoming(service, s)
         self._table.onCount = lambda count: self.onCount(count)
         self._admitted = False
@@ -169,16 +167,19 @@ class Streams:
             self._break(e)
         self._table.later(self._admitSoon)
 
-    def openStream(self, service: str, protocol: Any = None) -> Stream:
+    def openStream(
+        self, service: str, protocol: Any = None, *, datagrams: bool = False
+    ) -> Stream:
         """
         Open a stream to a service of the peer.  Data may be written at once,
         without waiting for C{whenOpen}.
 
         @param protocol: what to connect to it.
+        @param datagrams: whether it is there for datagrams.
 
         @raise ValueError: no service can have that name.
         """
-        stream = self._table.open(service)
+        stream = self._table.open(service, datagrams)
         if protocol is not None:
             stream.attach(protocol)
         self._kick()
@@ -200,17 +201,6 @@ class Streams:
         self._channel.send(Ping(token))
         self._kick()
 
-    def sendDatagram(self, data: bytes) -> None:
-        """
-        Send a DATAGRAM frame; it is dropped while streams may not be used.
-
-        @raise punchd.errors.DatagramTooLarge: it does not fit.
-        """
-        usable = self._admitted and self.lost is None
-        if usable or len(data) > MAX_DATAGRAM:
-            self._core.sendDatagram(data)
-            self._kick()
-
     def pathFound(self, now: float) -> None:
         """
         There is a path that carries as much as one likes.
@@ -222,6 +212,7 @@ class Streams:
         The session goes another way, or can be reached again on its way.
         """
         self.roundTrip.forget()
+        self._table.datagrams.pace.restart()
         self._core.resend(now)
         self._kick()
 
@@ -283,7 +274,11 @@ class Streams:
             limit = self.allowance
             if limit is None and self._core.isClient and self._channel.greeted is None:
                 limit = EARLY
-            if self._table.turns.fill(limit):
+            turns = self._table.turns
+            if turns.fill(limit):
+                moved = True
+                self.roundTrip.measure()
+            if self._table.datagrams.fill():
                 moved = True
                 self.roundTrip.measure()
         finally:
@@ -309,7 +304,10 @@ class Streams:
         """
         @return: when L{due} wants to be called.
         """
-        return self._core.now if self._table.pending else self._channel.deadline()
+        if self._table.pending:
+            return self._core.now
+        times = (self._channel.deadline(), self._table.datagrams.deadline())
+        return min((time for time in times if time is not None), default=None)
 
     # --- inside -------------------------------------------------------------
 
@@ -361,10 +359,10 @@ class Streams:
             channel.secured(event.peerSpki)
             self._admit()
         elif isinstance(event, PingAcknowledged):
-            self.roundTrip.acknowledged(event.uid)
+            if self.roundTrip.acknowledged(event.uid):
+                self._table.datagrams.pace.measured(self.roundTrip)
         elif isinstance(event, DatagramReceived):
-            if self._admitted:
-                self.onDatagram(event.data)
+            self._table.datagrams.came(event.data)
         elif event.id == channel.inbound:
             if not isinstance(event, StreamData):
                 raise ProtocolViolation("The peer closed the control stream.")

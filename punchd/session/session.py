@@ -130,11 +130,11 @@ class Session:
         """
         return self.readiness.when()
 
-    def openStream(self, service: str) -> Stream:
+    def openStream(self, service: str, datagrams: bool = False) -> Stream:
         """
         Open a stream to a service of the peer; the session is ready.
         """
-        return self.streams.openStream(service)
+        return self.streams.openStream(service, datagrams=datagrams)
 
     async def ping(self, count: int) -> list[float | None]:
         """

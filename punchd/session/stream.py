@@ -9,7 +9,7 @@ C{resumeProducing}.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -151,6 +151,42 @@ class Stream(Flow):
         End the stream at once in both directions, whatever is under way.
         """
         self.abort(ConnectionAborted(), ABORTED)
+
+    # --- datagrams ----------------------------------------------------------
+
+    #: Who gets the datagrams, L{None} as long as nobody asked for them.
+    _receiver: Callable[[bytes], object] | None = None
+
+    def sendDatagram(self, data: bytes) -> None:
+        """
+        Send a datagram beside the stream: it may be lost, and comes in no order.
+
+        @raise punchd.errors.DatagramTooLarge: it has more than
+            L{punchd.session.datagrams.MAX_PAYLOAD} bytes.
+        """
+        if self._over is None:
+            self._carrier.sendDatagram(self, data)
+
+    def receiveDatagrams(self, receiver: Callable[[bytes], object]) -> None:
+        """
+        Call C{receiver} with each datagram that comes beside the stream.
+        """
+        self._receiver = receiver
+        self._carrier.datagramsWanted(self)
+
+    @property
+    def takesDatagrams(self) -> bool:
+        """
+        Whether somebody wants them.
+        """
+        return self._receiver is not None
+
+    def datagramCame(self, data: bytes) -> None:
+        """
+        A datagram has come.
+        """
+        if self._receiver is not None and self._over is None:
+            self._carrier.call(self, self._receiver, data)
 
     # --- IConsumer ----------------------------------------------------------
 

@@ -15,6 +15,7 @@ from punchd.errors import ProtocolViolation, ServiceFailed
 
 from .control import Credit
 from .credit import GROWTH, INITIAL_WINDOW, Growth
+from .datagrams import Datagrams
 from .events import StreamData, StreamReset, StreamStopped
 from .flow import FAULT, Flow
 from .quic import QuicCore
@@ -46,12 +47,18 @@ class Table:
     @ivar received: bytes of all streams that came since the session began.
     @ivar held: bytes of all streams that nobody took yet.
     @ivar lost: what ended the session, if it ended.
+    @ivar datagrams: those of all streams.
     """
 
     log = Logger()
 
     def __init__(
-        self, core: QuicCore, ownId: str, peerId: str, kick: Callable[[], None]
+        self,
+        core: QuicCore,
+        ownId: str,
+        peerId: str,
+        kick: Callable[[], None],
+        clock: Callable[[], float],
     ) -> None:
         self.onIncoming: Callable[[str, Stream], object] = _refuse
         self.onCount: Callable[[int], object] = _ignore
@@ -62,6 +69,7 @@ class Table:
         self.received = 0
         self.held = 0
         self.lost: Exception | None = None
+        self.datagrams = Datagrams(core, self._streamOf, clock)
         self._core = core
         self._kick = kick
         self._streams: dict[int, Stream] = {}
@@ -87,11 +95,11 @@ class Table:
         """
         return bool(self._later)
 
-    def open(self, service: str) -> Stream:
+    def open(self, service: str, datagrams: bool = False) -> Stream:
         """
         @return: a stream that is opened when its turn has come.
         """
-        stream = Stream(self, None, service, opener=True)
+        stream = Stream(self, None, service, opener=True, datagrams=datagrams)
         if self.lost is not None:
             stream.fail(self.lost)
         else:
@@ -181,6 +189,23 @@ class Table:
         if isinstance(stream, Stream) and self.turns.add(stream):
             self._kick()
 
+    def sendDatagram(self, stream: Flow, data: bytes) -> None:
+        """
+        Send a datagram beside the stream.
+
+        @raise DatagramTooLarge: it does not fit.
+        """
+        assert isinstance(stream, Stream)
+        self.datagrams.send(stream, data)
+        self._kick()
+
+    def datagramsWanted(self, stream: Flow) -> None:
+        """
+        Somebody takes what comes beside the stream.
+        """
+        assert isinstance(stream, Stream)
+        self.datagrams.ready(stream)
+
     def later(self, f: Callable[..., object], *args: object) -> None:
         """
         Call C{f} soon, from a clean stack.
@@ -248,6 +273,9 @@ class Table:
         self._counted()
 
     # --- inside -------------------------------------------------------------
+
+    def _streamOf(self, id: int) -> Stream | None:
+        return self._streams.get(id)
 
     def _counted(self) -> None:
         self.later(lambda: self.onCount(self.count))

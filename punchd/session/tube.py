@@ -193,6 +193,16 @@ class Tube(Protocol):
 
     # --- session.flow.Carrier ------------------------------------------------
 
+    def sendDatagram(self, stream: Flow, data: bytes) -> None:
+        """
+        A connection has no place for datagrams.
+        """
+
+    def datagramsWanted(self, stream: Flow) -> None:
+        """
+        None come.
+        """
+
     def hasData(self, stream: Flow) -> None:
         """
         The stream has something to send, or has ended.

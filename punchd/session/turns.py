@@ -87,10 +87,12 @@ class RoundTrip:
     The smallest round-trip time lately, by QUIC's pings.
 
     @ivar seconds: that, if known.
+    @ivar latest: the round trip measured last, if any.
     """
 
     def __init__(self, core: QuicCore) -> None:
         self.seconds: float | None = None
+        self.latest: float | None = None
         self._core = core
         self._uid: int | None = None
         self._since = -PROBE
@@ -105,19 +107,24 @@ class RoundTrip:
             self._since = now
             self._uid = self._core.ping()
 
-    def acknowledged(self, uid: int) -> None:
+    def acknowledged(self, uid: int) -> bool:
         """
-        A ping, perhaps ours, was acknowledged.
+        A ping was acknowledged.
+
+        @return: whether it was ours.
         """
-        if uid == self._uid:
-            self._uid = None
-            self.told(self._core.now - self._since)
+        if uid != self._uid:
+            return False
+        self._uid = None
+        self.told(self._core.now - self._since)
+        return True
 
     def told(self, seconds: float) -> None:
         """
         Somebody knows a round-trip time.
         """
-        self._samples.append(max(seconds, 0.0001))
+        self.latest = max(seconds, 0.0001)
+        self._samples.append(self.latest)
         self.seconds = min(self._samples)
 
     def forget(self) -> None:

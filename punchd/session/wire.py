@@ -4,10 +4,10 @@ What stands at the head of each stream before the bytes of its user.
 The opener sends a head that names the service, and may go on with data at
 once.  The acceptor sends a head that says whether it lets the opener in, and
 why not.  Both begin with the length of what follows, so that a later version
-may append to either::
+may append to either, in C{open} behind the flags::
 
-    open  = length(2)  version(1)  nameLength(1)  name      extensions
-    reply = length(2)  status(1)   reasonLength(1) reason   extensions
+    open  = length(2)  version(1)  nameLength(1)  name    [flags(1)]  extensions
+    reply = length(2)  status(1)   reasonLength(1) reason              extensions
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ VERSION = 1
 
 #: The longest head, without its own two bytes of length.
 MAX_HEAD = 1024
+
+_DATAGRAMS = 0x01
 
 #: The longest name of a service and the longest reason, in bytes of UTF-8.
 MAX_TEXT = 255
@@ -55,10 +57,14 @@ _ERRORS: dict[int, type[RemoteError]] = {
 class Open:
     """
     The head that an opener sends.
+
+    @ivar datagrams: whether the stream accompanies datagrams, and carries those
+        alone that do not fit into a DATAGRAM frame.
     """
 
     service: str
     version: int = VERSION
+    datagrams: bool = False
 
     def pack(self) -> bytes:
         """
@@ -70,7 +76,8 @@ class Open:
                 f"A service's name has 1 to {MAX_TEXT} bytes of UTF-8, "
                 f"{self.service!r} has {len(name)}."
             )
-        return _pack(self.version, name)
+        flags = bytes((_DATAGRAMS,)) if self.datagrams else b""
+        return _pack(self.version, name, flags)
 
     @classmethod
     def parse(cls, body: bytes) -> Open:
@@ -80,7 +87,8 @@ class Open:
         version, service = _parse(body)
         if not service:
             raise ProtocolViolation("The peer opened a stream for no service.")
-        return cls(service, version)
+        flags = body[2 + body[1] : 3 + body[1]]
+        return cls(service, version, bool(flags and flags[0] & _DATAGRAMS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +153,8 @@ def cut(buffer: bytearray) -> bytes | None:
     return body
 
 
-def _pack(first: int, text: bytes) -> bytes:
-    body = bytes((first, len(text))) + text
+def _pack(first: int, text: bytes, more: bytes = b"") -> bytes:
+    body = bytes((first, len(text))) + text + more
     return len(body).to_bytes(2, "big") + body
 
 

@@ -9,12 +9,13 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from twisted.application.service import IService, MultiService
+from twisted.application.service import IService, MultiService, Service
 from twisted.python import usage
 from twisted.python.failure import Failure
 
 from punchd._plugins import pluginsByName
 from punchd.errors import PunchError, UnknownPeer
+from punchd.forward.places import isUdp
 from punchd.forward.publish import Forwarder, Publisher
 from punchd.forward.rules import (
     Allowance,
@@ -27,6 +28,7 @@ from punchd.forward.rules import (
     parsePublish,
 )
 from punchd.forward.serving import Serving
+from punchd.forward.udp import DatagramForwarder
 from punchd.interfaces import ICandidateSource, ITraversalStrategy
 from punchd.net.clock import SleepDetector, makeMonotonic
 from punchd.net.kernel import KernelNetwork
@@ -242,7 +244,7 @@ class Client(MultiService):
         def nameOf(peerId: str) -> str:
             return folder.petnames.nameOf(peerId) or peerId
 
-        publisher = Publisher(reactor, publications, nameOf)
+        publisher = Publisher(network, publications, nameOf)
         # Programs on this machine may offer services, too.
         serving = Serving(
             Allowances(options.allow, folder.resolve, anyone=options["allow-anyone"]),
@@ -272,7 +274,13 @@ class Client(MultiService):
         self.punch.setServiceParent(self)
         for rule in forwards:
             peerId = folder.resolve(rule.peer)
-            Forwarder(reactor, rule, peerId, self.punch.open).setServiceParent(self)
+            open = self.punch.open
+            forwarder: Service
+            if isUdp(rule.endpoint):
+                forwarder = DatagramForwarder(network, rule, peerId, open)
+            else:
+                forwarder = Forwarder(reactor, rule, peerId, open)
+            forwarder.setServiceParent(self)
         ownId = self.punch.context.identity.peerId
         handover = Handover(reactor, network.entropy, ownId, self.punch, serving)
         ControlService(reactor, folder, self.punch, handover).setServiceParent(self)

@@ -18,6 +18,7 @@ from punchd.core import Datagram
 from punchd.errors import SessionLost
 from punchd.forward.publish import Forwarder, Publisher
 from punchd.forward.rules import Forward, Publication
+from punchd.net.kernel import KernelNetwork
 from punchd.session.backend import Qh3
 from punchd.session.quic import QuicCore
 from tests.session.pair import DIAL, DIALLER, LISTENER, End
@@ -146,6 +147,7 @@ class Ends:
 
     def __init__(self, reactor: Any) -> None:
         self.reactor = reactor
+        self.network = KernelNetwork(reactor)
         there, back = Link(reactor), Link(reactor)
         one: Any = there
         other: Any = back
@@ -166,7 +168,7 @@ class Ends:
         The listener publishes these.
         """
         publisher = Publisher(
-            self.reactor, [Publication(n, e) for n, e in endpoints.items()]
+            self.network, [Publication(n, e) for n, e in endpoints.items()]
         )
         peerId = DIALLER.peerId
         self.b.streams.onIncoming = lambda service, stream: publisher(

@@ -297,6 +297,8 @@ class Waiting:
     A stream that waits to be let in.
     """
 
+    datagrams = False
+
     def __init__(self) -> None:
         self.gone = Deferred[Any]()
         self.refused: list[tuple[Any, str]] = []
@@ -327,7 +329,7 @@ def test_openerLeaves(ends: Ends, warnings: list[str], monkeypatch: Any) -> None
 
     monkeypatch.setattr(publish, "clientFromString", lambda *args: Endpoint())
     stream = Waiting()
-    Publisher(ends.reactor, [Publication("ssh", "x")])("ID", "ssh", stream)
+    Publisher(ends.network, [Publication("ssh", "x")])("ID", "ssh", stream)
     outcome: list[Any] = []
     connecting.addBoth(outcome.append)
     stream.gone.errback(ConnectionLost())
@@ -350,7 +352,7 @@ def test_bugs(
 
     monkeypatch.setattr(publish, "clientFromString", lambda *args: Endpoint())
     stream = Waiting()
-    Publisher(ends.reactor, [Publication("ssh", "x")])("ID", "ssh", stream)
+    Publisher(ends.network, [Publication("ssh", "x")])("ID", "ssh", stream)
     connected.callback(object())
     assert stream.aborted
     assert len(flushLoggedErrors(RuntimeError)) == 1

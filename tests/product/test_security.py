@@ -282,7 +282,7 @@ def test_refusedStreams(service: str) -> None:
     the dialler.
     """
     with product(KIND, KIND) as pair:
-        pair.b.peers.publish = Publisher(pair.scenario.hostB.reactor, [])
+        pair.b.peers.publish = Publisher(pair.scenario.hostB, [])
         pair.b.peers.permissions = Allowances(
             [Allowance(pair.identityA.peerId, "nothing")]
         )

@@ -138,7 +138,7 @@ class End:
             incarnation=f"incarnation of {identity.peerId[:4]}",
         )
         self.driver = Driver(core, link.send, self._deliver, clock)
-        for name in ("Hello", "Candidate", "Datagram", "Pong", "Bye", "Lost"):
+        for name in ("Hello", "Candidate", "Pong", "Bye", "Lost"):
             setattr(self.streams, f"on{name}", self._noter(name))
         self.streams.onAdmitted = lambda: self.happened.append(("Admitted", None))
         self.streams.onIncoming = self._accept

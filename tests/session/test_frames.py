@@ -115,6 +115,18 @@ def test_mostCreditsFit() -> None:
     assert Parser().feed(pack(credit)) == [credit]
 
 
+@given(st.text(min_size=1, max_size=60))
+def test_openForDatagrams(service: str) -> None:
+    """
+    An opener that wants datagrams says so behind the name.
+    """
+    body = cut(bytearray(Open(service, datagrams=True).pack()))
+    assert body is not None
+    assert Open.parse(body).datagrams
+    assert Open.parse(body + b"extension").datagrams
+    assert not Open.parse(body[:-1]).datagrams
+
+
 @given(st.text(min_size=1, max_size=60), st.binary(max_size=50))
 def test_openSurvives(service: str, rest: bytes) -> None:
     """
@@ -124,7 +136,7 @@ def test_openSurvives(service: str, rest: bytes) -> None:
     body = cut(buffer)
     assert body is not None
     assert Open.parse(body) == Open(service)
-    assert Open.parse(body + b"extension") == Open(service)
+    assert Open.parse(body + b"\0extension") == Open(service)
     assert buffer == rest
 
 
