@@ -90,3 +90,17 @@ class Nonces:
         covered = self._head + time + bound.encode("utf-8")
         made = hmac.digest(self._key, covered, "sha256")[:_HASHED]
         return self._head + base64.b64encode(time + made).rstrip(b"=")
+
+
+def promisesAlgorithms(nonce: bytes) -> bool:
+    """
+    @return: whether a nonce says that its server knows password algorithms (RFC
+        8489, 9.2.1).
+    """
+    if not nonce.startswith(_COOKIE):
+        return False
+    try:
+        told = base64.b64decode(nonce[len(_COOKIE) : len(_COOKIE) + 4], validate=True)
+    except ValueError:
+        return False
+    return len(told) == 3 and bool(told[2] & PASSWORD_ALGORITHMS)

@@ -11,12 +11,18 @@ from typing import Any, Final
 
 from punchd.core import Address, Datagram, Entropy
 from punchd.stun.attributes import Attribute
-from punchd.stun.message import TRANSACTION_ID, Message, MessageClass, request
+from punchd.stun.message import TRANSACTION_ID, Message, MessageClass, Method, request
 from punchd.stun.transaction import Transaction, fastSchedule
 
-from .credentials import longTermKey
+from .credentials import PasswordAlgorithm, longTermKey
+from .nonce import promisesAlgorithms
 
 Attributes = tuple[tuple[int, Any], ...]
+
+#: Password algorithms with their parameters, as a server offers them.
+Algorithms = list[tuple[int, bytes]]
+
+_KNOWN = (PasswordAlgorithm.SHA256, PasswordAlgorithm.MD5)
 
 #: Called with the response, or L{None} when none came, and the time.
 Answered = Callable[[Message | None, float], None]
@@ -90,6 +96,8 @@ class Requests:
         self._realm = ""
         self._nonce = b""
         self._key: bytes | None = None
+        self._offered: Algorithms | None = None
+        self._algorithm = PasswordAlgorithm.MD5
         self.rtt = INITIAL_RTT
         self.deadline: float | None = None
 
@@ -109,8 +117,15 @@ class Requests:
         """
         self._username, self._password = username, password
         self._realm, self._nonce = realm, nonce
-        known = realm and nonce
-        self._key = longTermKey(username, realm, password) if known else None
+        self._offered, self._algorithm = None, PasswordAlgorithm.MD5
+        self._makeKey()
+
+    def _makeKey(self) -> None:
+        self._key = None
+        if self._realm and self._nonce:
+            self._key = longTermKey(
+                self._username, self._realm, self._password, self._algorithm
+            )
 
     def ask(
         self,
@@ -131,10 +146,16 @@ class Requests:
             message.add(Attribute.USERNAME, self._username)
             message.add(Attribute.REALM, self._realm)
             message.add(Attribute.NONCE, nonce)
+        if self._key is not None and self._offered is not None:
+            # What we have been offered, signed: nobody took away the better one.
+            message.add(Attribute.PASSWORD_ALGORITHMS, self._offered)
+            message.add(Attribute.PASSWORD_ALGORITHM, (int(self._algorithm), b""))
         # A relay does not eat first packets as NATs do: one and a half round
         # trips pass before the second.
         transaction = Transaction(
-            message.serialize(key=self._key),
+            message.serialize(
+                key=self._key, integrity="sha1" if self._offered is None else "sha256"
+            ),
             self._server,
             transactionId,
             now,
@@ -222,8 +243,32 @@ class Requests:
         # Of several requests that met the same stale nonce, the first brings
         # a new one for all.
         if what.nonce is None or what.nonce == self._nonce:
-            self.setCredentials(self._username, self._password, realm, nonce)
+            offered = message.get(Attribute.PASSWORD_ALGORITHMS)
+            # An allocation keeps the key that it was made with.
+            if what.method == Method.ALLOCATE and not self._choose(nonce, offered):
+                self._counters["bid down"] += 1
+                return False
+            self._realm, self._nonce = realm, nonce
+            self._makeKey()
         self.ask(what.method, what.attributes, what.answered, now, what.retries + 1)
+        return True
+
+    def _choose(self, nonce: bytes, offered: Algorithms | None) -> bool:
+        """
+        Choose a password algorithm (RFC 8489, 9.2.5).
+
+        @return: whether there is one, and nobody has taken a better one away.
+        """
+        if offered is None:
+            # The nonce comes back signed: who wants us to use MD5 cannot change it.
+            return not promisesAlgorithms(nonce) and self._offered is None
+        numbers = {number for number, parameters in offered if not parameters}
+        chosen = next((each for each in _KNOWN if each in numbers), None)
+        if chosen is None:
+            return False
+        if self._offered is not None and chosen < self._algorithm:
+            return False
+        self._offered, self._algorithm = offered, chosen
         return True
 
     def _poll(self, transaction: Transaction, now: float) -> None:
