@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from punchd.core import Address
-from punchd.errors import PeerUnavailable
+from punchd.errors import PeerUnavailable, RendezvousRefused
 from punchd.signaling import commands
 from punchd.signaling.boxes import FIRST_BOX
 from punchd.signaling.directory import Dial, Directory, Presence
@@ -59,8 +59,17 @@ class Registrar:
     log = Logger()
 
     def __init__(
-        self, clock: IReactorTime, directory: Directory, offering: Offering
+        self,
+        clock: IReactorTime,
+        directory: Directory,
+        offering: Offering,
+        guards: Sequence[Any] = (),
     ) -> None:
+        """
+        @param guards: L{punchd.interfaces.IGuard}s, who are asked whether a client
+            may register and dial.
+        """
+        self._guards = tuple(guards)
         self.clock = clock
         self.directory = directory
         self.offering = offering
@@ -155,7 +164,13 @@ class Registrar:
     ) -> dict[str, Any]:
         """
         @return: the response to L{commands.Register}.
+
+        @raise RendezvousRefused: there is no room, or a guard says no.
         """
+        peer, host = connection.peer, connection.host
+        if not all(each.mayRegister(peer, host) for each in self._guards):
+            self.counters["not admitted"] += 1
+            raise RendezvousRefused("The rendezvous does not admit this client.")
         arrival = self.directory.register(
             connection.peer,
             connection.host,
@@ -254,6 +269,9 @@ class Registrar:
         """
         began = self.clock.seconds()
         self.counters["dials"] += 1
+        if not all(each.mayDial(dialler.peer, peer) for each in self._guards):
+            self.counters["dials not admitted"] += 1
+            return self._refused(began)
         try:
             dial = self.directory.dial(dialler, peer, dialId, began)
         except PeerUnavailable:

@@ -6,7 +6,7 @@ can be made.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -21,11 +21,12 @@ from punchd.net.tls import ServerCredentials
 from punchd.signaling.directory import Directory, Limits, Presence
 from punchd.signaling.observation import Observer
 from punchd.signaling.url import RendezvousURL
-from punchd.stun.address import family
+from punchd.stun.address import family, isForbiddenPeer
 from punchd.stun.binding import BindingServer
 from punchd.stun.limit import PrefixLimit
 from punchd.turn.credentials import handleOf, makeCredentials
 from punchd.turn.events import AllocationClosed, AllocationOpened, SendWhole
+from punchd.turn.limits import Limits as RelayLimits
 from punchd.turn.server import Server
 
 from .admission import RegisteredUsers
@@ -57,6 +58,8 @@ class Settings:
     @ivar realm: of the relay's credentials.
     @ivar guards: who else may use the relay, and who may not register or dial:
         L{punchd.interfaces.IGuard}s.
+    @ivar relayLimits: how much may be relayed.
+    @ivar peers: the deny list of the relay.
     """
 
     places: Sequence[Place] = DEFAULT_PLACES
@@ -66,6 +69,8 @@ class Settings:
     relayPorts: tuple[int, int] = (49152, 65535)
     realm: str = "punchd"
     guards: Sequence[Any] = ()
+    relayLimits: RelayLimits = field(default_factory=RelayLimits)
+    peers: Callable[[str], bool] = isForbiddenPeer
     limits: Limits = field(default_factory=Limits)
 
     def check(self, localHosts: Sequence[str]) -> dict[str, str]:
@@ -118,7 +123,10 @@ class Rendezvous(Service):
         self._state = state
         self.directory = Directory(network.entropy, settings.limits)
         self.registrar = Registrar(
-            self._clock, self.directory, Offering((), (), lambda handle: {})
+            self._clock,
+            self.directory,
+            Offering((), (), lambda handle: {}),
+            settings.guards,
         )
         observer = Observer(
             self.directory.presenceOf, network.entropy(32), self._sighted
@@ -266,6 +274,8 @@ class Rendezvous(Service):
             external=hosts,
             ownHosts=[host for host, _ in network.localHosts()],
             whole=network.sendsWhole,
+            limits=self._settings.relayLimits,
+            forbidden=self._settings.peers,
         )
         driver = Driver(self.relay, self.datagrams.send, self._relayed, self._clock)
         receiver.driver = driver

@@ -205,6 +205,18 @@ def _embedded(packed: bytes) -> Iterator[bytes]:
         yield packed[12:]
 
 
+@lru_cache(maxsize=4096)
+def embeddedHosts(host: str) -> tuple[str, ...]:
+    """
+    @return: the IPv4 hosts that an IPv6 one leads to.
+
+    @raise ValueError: C{host} is not a literal address.
+    """
+    packed = packHost(host)
+    found = _embedded(packed) if len(packed) == 16 else ()
+    return tuple(unpackHost(each) for each in found)
+
+
 def _within(packed: bytes, ranges: tuple[tuple[int, int], ...]) -> bool:
     number = int.from_bytes(packed, "big")
     return any(low <= number <= high for low, high in ranges)

@@ -22,6 +22,8 @@ from punchd.services.places import DEFAULT_PLACES, Place, parsePlace, parsePubli
 from punchd.services.rendezvous import Rendezvous, Settings
 from punchd.services.state import StateFolder, defaultPath
 from punchd.turn.authentication import MAX_REALM
+from punchd.turn.limits import limitsOf, parseLimit
+from punchd.turn.networks import Network, PeerNetworks, parseNetwork
 
 from .exits import CommandOptions, oneSentence, stateOption
 
@@ -55,6 +57,9 @@ class Options(CommandOptions):
         self.alternatePort: int | None = None
         self.relayPorts = Settings().relayPorts
         self.realm = Settings().realm
+        self.limits: dict[str, float] = {}
+        self.allowed: list[Network] = []
+        self.denied: list[Network] = []
         self.admissions: list[tuple[str, str]] = []
 
     def opt_listen(self, value: str) -> None:
@@ -116,6 +121,28 @@ class Options(CommandOptions):
             )
         self.realm = value
 
+    def opt_relay_allow(self, value: str) -> None:
+        """
+        A network (CIDR) that the relay's users may reach although it is denied, as a
+        private one; repeatable.
+        """
+        self.allowed.append(_said(lambda: parseNetwork("--relay-allow", value)))
+
+    def opt_relay_deny(self, value: str) -> None:
+        """
+        A network (CIDR) that they may not reach; repeatable.
+        """
+        self.denied.append(_said(lambda: parseNetwork("--relay-deny", value)))
+
+    def opt_relay_limit(self, value: str) -> None:
+        """
+        WHAT=NUMBER, repeatable: permissions, channels, or allocations, packets,
+        bytes (a second) and total (bytes a day) of user, network and all, as
+        user.bytes=2M; 0 is no limit.
+        """
+        name, number = _said(lambda: parseLimit(value))
+        self.limits[name] = number
+
     def opt_state(self, value: str) -> None:
         """
         The folder of the key and the URL.
@@ -157,6 +184,8 @@ class Options(CommandOptions):
             relayPorts=self.relayPorts,
             realm=self.realm,
             guards=self.guards(network),
+            relayLimits=limitsOf(self.limits),
+            peers=PeerNetworks(self.allowed, self.denied),
         )
 
 

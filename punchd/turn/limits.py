@@ -10,10 +10,13 @@ for a moment, and holds in the long run.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
+
+from punchd.errors import InvalidOption
 
 from .allocation import Allocation
 
@@ -69,6 +72,49 @@ class Limits:
     all: Quota = field(default_factory=lambda: Quota(allocations=10000))
     permissions: int = 64
     channels: int = 64
+
+
+_SUFFIXES: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_WHOSE: Final = ("user", "network", "all")
+_WHAT: Final = ("allocations", "packets", "bytes", "total")
+_EACH: Final = ("permissions", "channels")
+
+
+def parseLimit(value: str) -> tuple[str, float]:
+    """
+    @param value: such as C{user.bytes=2M}.
+
+    @return: a name for L{limitsOf}, and the number.
+
+    @raise InvalidOption: it is none.
+    """
+    name, _, number = value.partition("=")
+    names = [*_EACH, *(f"{whose}.{what}" for whose in _WHOSE for what in _WHAT)]
+    found = re.fullmatch(r"(\d{1,15})([kMGT]?)", number, re.ASCII)
+    if name not in names or found is None:
+        raise InvalidOption(
+            f"--relay-limit={value}: expected NAME=NUMBER, the number with k, M, G or "
+            f"T behind it or not, and one of the names {', '.join(names)}."
+        )
+    if name in _EACH and not int(found[1]):
+        raise InvalidOption(f"--relay-limit={value}: expected at least 1.")
+    return name, int(found[1]) * _SUFFIXES[found[2]]
+
+
+def limitsOf(changes: Mapping[str, float]) -> Limits:
+    """
+    @param changes: numbers by the names that L{parseLimit} knows.
+
+    @return: the limits, everything else as it is by default.
+    """
+    limits = Limits()
+    for name, number in changes.items():
+        whose, _, what = name.partition(".")
+        value: Any = number
+        if what:
+            value = replace(getattr(limits, whose), **{what: number})
+        limits = replace(limits, **{whose: value})
+    return limits
 
 
 class Account:

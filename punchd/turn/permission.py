@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container
 
-from punchd.stun.address import canonicalHost, isForbiddenPeer
+from punchd.stun.address import canonicalHost, embeddedHosts, isForbiddenPeer
 
 from .guards import Guard
 
@@ -59,4 +59,6 @@ class PeerPolicy:
             return True
         if host in self._ownHosts or self._forbidden(host):
             return False
+        if any(self.isOwn(each) for each in embeddedHosts(host)):
+            return False  # one of ours, by way of a translator or a tunnel
         return guard.mayRelay(username, host)
