@@ -16,7 +16,12 @@ from typing import Any, Final
 from typing import Protocol as Shape
 
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IPushProducer,
+    IReactorTime,
+    ISSLTransport,
+)
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -148,6 +153,7 @@ class StunStream(Protocol):
         self._silence: IDelayedCall | None = None
         self._holds = False
         self._blocked = False
+        self._secure = False
         # What is to be written once all that was read has been dealt with.
         self._gathered: list[bytes] | None = None
 
@@ -158,6 +164,7 @@ class StunStream(Protocol):
         transport: Any = self.transport
         self.local = overStream(addressOf(transport.getHost()))
         self.remote = addressOf(transport.getPeer())
+        self._secure = ISSLTransport.providedBy(transport)
         transport.setTcpNoDelay(True)
         _keepLittleUnsent(transport)
         self._silence = self._streams.clock.callLater(self._patience, self._silent)
@@ -236,8 +243,11 @@ class StunStream(Protocol):
 
     def _write(self, frames: Sequence[bytes]) -> None:
         transport: Any = self.transport
-        if len(frames) == 1:
-            transport.write(pad(frames[0]))
+        if self._secure or len(frames) == 1:
+            # Some clients, coturn's among them, look for one frame in a record of
+            # TLS.  The records leave together all the same.
+            for each in frames:
+                transport.write(pad(each))
             return
         pieces = []
         for each in frames:
