@@ -64,22 +64,18 @@ class Connections:
         self.ports[port.base] = port
         return port.base
 
-    def locate(self, wanted: Locate) -> None:
+    def act(self, wanted: Locate | Connect) -> None:
         """
-        Ask servers where they see a port.
-        """
-        port = self.ports.get(wanted.base)
-        for server in wanted.servers if port is not None else ():
-            assert port is not None
-            port.locate(server)
-
-    def connect(self, wanted: Connect) -> None:
-        """
-        Connect to where the peer may be.
+        Ask servers where they see a port, or connect to where the peer may be.
         """
         port = self.ports.get(wanted.base)
-        if port is not None:
+        if port is None:
+            return
+        if isinstance(wanted, Connect):
             port.connect(wanted.remote)
+            return
+        for server in wanted.servers:
+            port.locate(server)
 
     def settle(self) -> None:
         """
@@ -104,9 +100,9 @@ class Connections:
                 "A TCP port is closed: {dropped} datagrams found no room",
                 dropped=port.dropped,
             )
-        self._withdraw(base)
         self._socket.removeStream(base)
         port.close()
+        self._withdraw(base)
 
     def closeAll(self) -> None:
         """
@@ -158,7 +154,6 @@ class Connections:
         port = self.ports.get(base)
         carrier = self._session.carrier
         if port is not None and not port.remotes:
-            self._withdraw(base)
             self.close(base)
         elif carrier.agent is not None:
             pair = carrier.agent.pairOf(base, remote)

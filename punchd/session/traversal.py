@@ -295,10 +295,8 @@ class Traversal:
                 self._haste.begin(self._rtt())
         elif isinstance(event, Shot):
             self._shoot(event)
-        elif isinstance(event, Locate):
-            self.connections.locate(event)
-        elif isinstance(event, Connect):
-            self.connections.connect(event)
+        elif isinstance(event, (Locate, Connect)):
+            self.connections.act(event)
         elif isinstance(event, Concluded):
             self._session.noteVerdict(event.verdict)
         elif isinstance(event, (LeaseWanted, LeaseReleased)):

@@ -4,7 +4,7 @@ Why a path is what it is, in plain words, and what the user could change.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from .verdict import Outcome, Reason, Verdict
 
@@ -55,6 +55,8 @@ def explain(
         )
     elif traversal is not None and traversal.reason in _UNPREDICTABLE:
         lines.append(_odds(traversal))
+    elif traversal is not None and traversal.reason is Reason.NOT_MEASURED:
+        lines.append(_filtered(traversal, last.get("tcp")))
     elif checks is not None and checks.reason is Reason.NO_ANSWER:
         lines.append(_advice(checks, mapping))
     return lines
@@ -86,6 +88,9 @@ def _sentence(verdict: Verdict) -> str:
             f" address pairs; the peer's checks arrived on"
             f" {evidence.get('heardFrom', 0)})"
         )
+    elif isinstance(attempts := evidence.get("attempts"), Mapping):
+        counts = ", ".join(f"{count} {what}" for what, count in attempts.items())
+        detail = f" ({counts or 'none tried'}, in {evidence.get('seconds', 0)} s)"
     elif evidence.get("text"):
         detail = f" ({evidence['text']})"
     elif "probes" in evidence:
@@ -101,6 +106,7 @@ _ATTEMPTS = {
     "traversal": "Getting through both NATs",
     "predicted": "Predicting the NATs' next ports",
     "spray": "Trying many ports",
+    "tcp": "TCP opened from both sides",
 }
 
 _PORTS = {
@@ -111,6 +117,28 @@ _PORTS = {
     "random": "gives every destination another port at random",
     "block": "gives every destination another port of a block, at random",
 }
+
+
+def _filtered(traversal: Verdict, tcp: Verdict | None) -> str:
+    """
+    Whose UDP does not get out, and why TCP does not help.
+    """
+    names = (("ours", "on your side"), ("theirs", "at the peer"))
+    evidence = traversal.evidence
+    sides = [where for name, where in names if evidence.get(name) == "unknown"]
+    where = " and ".join(sides) or "on one side"
+    text = f"No server answered over UDP {where}: a firewall probably drops it."
+    if tcp is not None and tcp.reason is Reason.OUT_OF_REACH:
+        text += (
+            " Over TCP there is no way either, because both NATs give every"
+            " connection another port."
+        )
+    elif tcp is not None and tcp.reason is Reason.NOT_CONNECTED:
+        text += (
+            " Connections over TCP did not come through either: a firewall lets out"
+            " only what goes to known ports, or refuses what comes from the other side."
+        )
+    return f"{text} To let UDP out {where} would make a direct path possible."
 
 
 def _odds(traversal: Verdict) -> str:

@@ -116,6 +116,31 @@ def test_shuffle(count: int, seed: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        (Reason.OUT_OF_REACH, ["2 connected, 3 syns", "another port"]),
+        (Reason.NOT_CONNECTED, ["2 connected, 3 syns", "known ports"]),
+        (Reason.NOT_POSSIBLE, ["cannot do it"]),
+    ],
+)
+def test_filtered_explained(reason: Reason, words: list[str]) -> None:
+    """
+    Where UDP is dropped, it is said on whose side, and why TCP does not help.
+    """
+    evidence = why(PortModel(), MODELS["independent"])
+    counts = {"connected": 2, "syns": 3}
+    verdicts = [
+        Verdict("checks", Outcome.FAILED, Reason.NO_ANSWER),
+        Verdict("tcp", Outcome.FAILED, reason, {"attempts": counts, "seconds": 9}),
+        Verdict("traversal", Outcome.FAILED, Reason.NOT_MEASURED, evidence),
+    ]
+    text = "\n".join(explain("b", "relayed", "relayed", "relay", None, verdicts))
+    for word in [*words, "UDP on your side", "UDP out on your side"]:
+        assert word in text
+    assert "at the peer" not in text
+
+
+@pytest.mark.parametrize(
     ("ours", "theirs", "words"),
     [
         ("random", "random", ["at random", "cannot be opened", "here or at the peer"]),
