@@ -24,6 +24,7 @@ from punchd.nat.birthday import PORTS, hitProbability, sizeSpray
 from punchd.testing.grid import Rate, Trouble, grid
 from punchd.testing.trial import Outcome, simulated
 from punchd.traversal.budget import PAUSE
+from punchd.traversal.spray import WANTED
 
 #: How many outside ports there may be, by kind, and how many a customer has.
 RANGES = {"block1024": (1024, 1024), "symmetric": (PORTS, None)}
@@ -49,7 +50,7 @@ def predicted(kind: str, found: list[Outcome]) -> str:
     @return: what came of the first sprays, beside what the formula says.
     """
     ports, quota = RANGES[kind]
-    spray = sizeSpray(ports, quota=quota)
+    spray = sizeSpray(ports, WANTED, quota=quota)
     chance = hitProbability(ports, spray.sockets, spray.probes)
     first = sum((each.seconds or PAUSE) < PAUSE for each in found) / len(found)
     size = f"{spray.sockets} x {spray.probes} of {ports}"

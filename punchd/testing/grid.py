@@ -179,17 +179,11 @@ class Grid:
         pairs = combinations_with_replacement(self.groups, 2)
         return [self.cell(a, b) for a, b in pairs] + self.neighbours()
 
-    def representative(self, path: str) -> list[Cell]:
+    def representative(self, name: str) -> list[Cell]:
         """
-        @return: the pairs for the kernel lab of continuous integration, both ways
-            round.
+        @param name: of a list of pairs for the tests in the kernel lab.
         """
-        found: dict[tuple[str, str], Cell] = {}
-        for pair in self._representative[path]:
-            kindA, kindB = pair.split()
-            for each in ((kindA, kindB), (kindB, kindA)):
-                found[each] = self.cell(*each)
-        return list(found.values())
+        return [self.cell(*pair.split()) for pair in self._representative[name]]
 
 
 def _two(row: Mapping[str, Any]) -> tuple[str, str]:

@@ -130,8 +130,8 @@ def test_everyPair() -> None:
     assert len({cell.name for cell in cells}) == len(cells)
     for cell in cells:
         assert replace(GRID.named(cell.name), foreign=cell.foreign) == cell
-    for path in ("direct",):
-        assert {cell.path for cell in GRID.representative(path)} == {path}
+    for name, path in (("checks", "direct"), ("hard", "direct"), ("relay", "relayed")):
+        assert {cell.path for cell in GRID.representative(name)} == {path}
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import random
 
 import pytest
 
+from punchd.testing.grid import grid
 from punchd.testing.lab import waitFor
 from tests.lab.tools import connect, echoed, tool
 
@@ -20,31 +21,30 @@ _PORT, _FORWARD = 7, 7000
 #: How many bytes are echoed: far more than checks and keepalives need.
 _PLENTY = 1 << 20
 
-#: A, B, and the strategies that may find the path.  Without the low-TTL opener,
-#: the last two take a fresh socket, by another strategy: B's first check comes
-#: before A has sent anything, and takes the port.
-_PAIRS = [
-    ("portrestricted", "sequential", {"predicted"}),
-    ("sequential", "portrestricted", {"predicted"}),
-    ("portrestricted", "sequential2", {"predicted"}),
-    ("sequential", "sequential", {"predicted"}),
-    ("block1024", "portrestricted", {"spray"}),
-    ("portrestricted", "noinputfilter", {"srflx", "prflx"}),
-    ("noinputfilter", "portrestricted", {"srflx", "prflx"}),
-    ("noinputfilter", "noinputfilter", {"srflx", "prflx"}),
-]
+_HARD = grid().representative("hard")
 
 
-@pytest.mark.parametrize(("kindA", "kindB", "strategies"), _PAIRS)
-def test_hard(product, kindA, kindB, strategies):
+@pytest.mark.parametrize("cell", _HARD, ids=lambda cell: cell.name)
+def test_hard(product, cell):
     """
     The path becomes direct, by the strategy for such NATs, and carries the data.
     """
+    _getThrough(product, cell)
+
+
+def test_foreign(product):
+    """
+    So it does where both NATs hand out ports in a row to many other people, too.
+    """
+    _getThrough(product, grid().cell("sequential", "sequential"), foreign=35.0)
+
+
+def _getThrough(product, cell, **options):
     running = product(
-        kindA,
-        kindB,
+        *cell.kinds,
         a=[f"--forward=tcp:{_FORWARD}=b/echo"],
         b=[f"--publish=echo=tcp:127.0.0.1:{_PORT}"],
+        **options,
     )
     lab = running.lab
     tool(lab.hostB, "echo", _PORT)
@@ -64,7 +64,7 @@ def test_hard(product, kindA, kindB, strategies):
         router.resetCounters()
     plenty = random.randbytes(_PLENTY)
     assert echoed(sock, plenty) == plenty
-    assert {path["strategy"] for path in paths()} <= strategies
+    assert {path["strategy"] for path in paths()} <= cell.by
     for router, peer in ((lab.routerA, lab.hostB), (lab.routerB, lab.hostA)):
         crossed = sum(router.sentTo(host, unit="bytes") for host in peer.public)
         assert crossed > _PLENTY, router

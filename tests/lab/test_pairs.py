@@ -6,10 +6,10 @@ goes there, and what it says about it.
 from __future__ import annotations
 
 import random
-from itertools import permutations
 
 import pytest
 
+from punchd.testing.grid import grid
 from punchd.testing.lab import waitFor
 from tests.lab.tools import connect, echoed, tool
 
@@ -18,25 +18,9 @@ pytestmark = pytest.mark.timeout(120)
 
 _PORT, _FORWARD = 7, 7000
 
-_OPEN = ("open", "fullcone", "restricted")
-_EASY = (*_OPEN, "portrestricted")
-
-#: A dials, so every unlike pair is there twice.
-_DIRECT = [
-    *((kind, kind) for kind in _EASY[1:]),
-    *permutations(_EASY, 2),
-    *((kind, "symmetric") for kind in _OPEN),
-    *(("symmetric", kind) for kind in _OPEN),
-    ("cgnat", "portrestricted"),
-    ("portrestricted", "cgnat"),
-]
-_SPRAYED = [
-    ("portrestricted", "symmetric"),
-    ("symmetric", "portrestricted"),
-]
-_RELAYED = [
-    ("symmetric", "symmetric"),
-]
+_DIRECT = [cell.kinds for cell in grid().representative("checks")]
+_SPRAYED = [cell.kinds for cell in grid().representative("spray")]
+_RELAYED = [cell.kinds for cell in grid().representative("relay")]
 
 #: How many bytes are echoed, to see which way they go: far more than checks and
 #: keepalives need in that time.
@@ -237,6 +221,26 @@ def test_sameNat(product, kind):
     for path, space in zip(paths, (lab.hostB, lab.hostA)):
         assert path["remote"].startswith(f"{space.address}:")
     assert sum(lab.routerA.sent(unit="bytes").values()) < _PLENTY / 4
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "strategies"),
+    [
+        ("hairpin", "direct", {"srflx", "prflx"}),
+        ("portrestricted", "relayed", {"relay"}),
+    ],
+)
+def test_isolated(product, kind, path, strategies):
+    """
+    Two hosts behind one NAT that their own network keeps apart meet by a hairpin,
+    else at the relay.
+    """
+    running, sock = _start(product, kind, kind, sameNat=True, isolated=True)
+    paths = _carry(running, sock, path)
+    assert {each["strategy"] for each in paths} <= strategies
+    out = sum(running.lab.routerA.sent(unit="bytes").values())
+    # By a hairpin nothing crosses the public network.
+    assert (out > _PLENTY) is (path == "relayed")
 
 
 def test_ipv6(product):
