@@ -28,7 +28,7 @@ _MB = 1_000_000
 _TRANSPORTS = {"udpblocked": "tcp", "tcp443": "tls", "proxyonly": "tls"}
 
 
-def _proxies(folder, kinds):
+def _proxies(folder, kinds, credentials):
     """
     @return: what starts the proxies that hosts of these kinds need.
     """
@@ -36,8 +36,10 @@ def _proxies(folder, kinds):
     def prepare(lab):
         for host, router, kind in zip((lab.hostA, lab.hostB), "AB", kinds):
             if kind == "proxyonly":
-                url = startProxy(lab.routers[f"router{router}"], folder)
-                host.environment["https_proxy"] = url
+                space = lab.routers[f"router{router}"]
+                url = startProxy(space, folder, credentials=credentials)
+                if credentials is None:
+                    host.environment["https_proxy"] = url
 
     return prepare
 
@@ -57,11 +59,24 @@ def test_blocked(product, tmp_path, record_property, kind, both):
     The first byte is back soon, and 20 MB arrive as they were.
     """
     kinds = kind, kind if both else "portrestricted"
+    # One proxy is known from the environment, two that want a password by options.
+    credentials = ("me", "sesame") if both else None
+    proxies = ["", ""]
+    if kind == "proxyonly" and both:
+        proxies = [f"--proxy=http://me:sesame@192.168.{n}.1:3128" for n in (1, 2)]
     running = product(
         *kinds,
-        a=[f"--forward=tcp:{_FORWARD}=b/echo", f"--forward=tcp:{_BULK}=b/recv"],
-        b=["--publish=echo=tcp:127.0.0.1:7", "--publish=recv=tcp:127.0.0.1:8"],
-        prepare=_proxies(tmp_path, kinds),
+        a=[
+            f"--forward=tcp:{_FORWARD}=b/echo",
+            f"--forward=tcp:{_BULK}=b/recv",
+            *filter(None, proxies[:1]),
+        ],
+        b=[
+            "--publish=echo=tcp:127.0.0.1:7",
+            "--publish=recv=tcp:127.0.0.1:8",
+            *filter(None, proxies[1:]),
+        ],
+        prepare=_proxies(tmp_path, kinds, credentials),
     )
     lab = running.lab
     tool(lab.hostB, "echo", 7)
@@ -90,3 +105,4 @@ def test_blocked(product, tmp_path, record_property, kind, both):
     rate = 20 / sent["seconds"]
     print(f"20 MB at {rate:.1f} MB/s")
     record_property("rate", rate)
+    assert "sesame" not in "".join(running.log(x).read_text() for x in "ab")
