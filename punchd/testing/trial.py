@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from punchd.errors import PunchError
 from punchd.session.report import describe
 
 from .clock import SimulationTimeout
@@ -146,7 +147,8 @@ def _simulate(pair: Pair, patience: float) -> Outcome:
         firstByte = clock.seconds() - began
         run(lambda: pair.kinds() == ("direct", "direct"), patience)
         seconds = clock.seconds() - began
-    except SimulationTimeout:
+    except (SimulationTimeout, PunchError):
+        # With much loss the peer may have lost its rendezvous for a moment.
         pass
     sessions = [
         describe(session)
