@@ -195,29 +195,29 @@ class Connection:
 
         @return: the side of standard input and output.
         """
-        first: list[Failure] = []
 
         def lost(half: Half) -> None:
-            assert half.lost is not None
-            first.append(half.lost)
-            if len(first) == 2:
+            if near.lost is not None and far.lost is not None:
                 # When both are gone, all is written.
-                self._reactor.callLater(0, ended)
+                self._reactor.callLater(0, ended, near.lost, far.lost)
 
-        def ended() -> None:
-            reason = first[0]
-            if reason.check(ConnectionDone):
-                over.callback(0)
-            elif reason.check(BrokenPipeError):
+        def ended(here: Failure, there: Failure) -> None:
+            error = here.value
+            if over.called:
+                # Each of the two told of it, or nobody waits any more.
+                return
+            if isinstance(error, BrokenPipeError):
                 # As with other programs of a pipeline, nobody needs to be told.
                 over.callback(1)
-            elif isinstance(reason.value, PunchError):
-                over.errback(reason)
-            elif isinstance(reason.value, OSError):
-                text = reason.value.strerror or str(reason.value)
+            elif isinstance(error, OSError):
+                text = error.strerror or str(error)
                 over.errback(PunchError(f"Standard output: {text}."))
+            elif there.check(ConnectionDone):
+                over.callback(0)
+            elif there.check(PunchError):
+                over.errback(there)
             else:
-                text = reason.getErrorMessage()
+                text = there.getErrorMessage()
                 over.errback(RemoteError(f"The connection broke: {text}"))
 
         count = self.progress or (lambda sent, received: None)

@@ -16,11 +16,17 @@ from typing import Any, Protocol, cast
 from twisted.application.service import Service
 from twisted.internet import defer
 from twisted.internet.endpoints import UNIXServerEndpoint
-from twisted.internet.interfaces import IDelayedCall, IListeningPort, IReactorTime
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHalfCloseableProtocol,
+    IListeningPort,
+    IReactorTime,
+)
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from punchd.errors import ControlError, PunchError, StateError
 from punchd.forward.serving import Offer
@@ -81,6 +87,7 @@ _COMMANDS: dict[str, dict[str, type]] = {
 MAX_PINGS = 1000
 
 
+@implementer(IHalfCloseableProtocol)
 class ControlProtocol(LineReceiver):
     """
     I answer one user of the control socket.
@@ -139,6 +146,20 @@ class ControlProtocol(LineReceiver):
         A request has no end.
         """
         self._abort()
+
+    def readConnectionLost(self) -> None:
+        """
+        The user says nothing more.
+        """
+        if self._tube is not None:
+            self._tube.readConnectionLost()
+        else:
+            cast(Any, self.transport).loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """
+        Everything was said to the user.
+        """
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """

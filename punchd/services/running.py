@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from punchd.errors import ControlError, PunchError
 from punchd.session.stream import Stream
@@ -103,6 +105,7 @@ def _ignore(failure: Failure) -> None:
     failure.trap(PunchError)
 
 
+@implementer(IHalfCloseableProtocol)
 class _Joining(LineReceiver):
     """
     I make a connection to the control socket a stream.  What is written to it
@@ -129,6 +132,12 @@ class _Joining(LineReceiver):
 
     def rawDataReceived(self, data: bytes) -> None:
         self._tube.dataReceived(data)
+
+    def readConnectionLost(self) -> None:
+        self._tube.readConnectionLost()
+
+    def writeConnectionLost(self) -> None:
+        self._tube.writeConnectionLost()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._tube.connectionLost(reason)

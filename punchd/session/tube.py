@@ -18,7 +18,12 @@ from enum import IntEnum
 from typing import Any
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHalfCloseableProtocol,
+    IPushProducer,
+    IReactorTime,
+)
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.context import call as callWithContext
@@ -59,7 +64,7 @@ def _refuse(service: str, stream: Stream) -> None:
     stream.refuse(ServiceFailed)
 
 
-@implementer(IPushProducer)
+@implementer(IHalfCloseableProtocol, IPushProducer)
 class Tube(Protocol):
     """
     I am the protocol of a connection, and the carrier of its one stream.
@@ -98,6 +103,9 @@ class Tube(Protocol):
         self._left = 0
         self._full = True
         self._open = False
+        self._pumping = False
+        self._said = False
+        self._heard = False
         self.stream = Stream(self, 0, service or "", opener=service is not None)
 
     def failWith(self, reason: Exception) -> None:
@@ -160,15 +168,31 @@ class Tube(Protocol):
             at = body + length
         self._part = data[at:]
 
+    def readConnectionLost(self) -> None:
+        """
+        The other program has said all, or is gone.
+        """
+        self._heard = True
+        if self._said or not self._whole():
+            self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """
+        We have said all.
+        """
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
-        The other program is gone, or has closed after all was said.
+        The connection is gone.
         """
         self._open = False
-        stream = self.stream
-        if not (stream.incoming.ended and stream.outgoing.done):
-            stream.fail(ConnectionLost(_LOST))
+        if not self._whole():
+            self.stream.fail(ConnectionLost(_LOST))
         self.onClosed(self)
+
+    def _whole(self) -> bool:
+        # The user may have yet to take what came.
+        return self.stream.incoming.ended and self.stream.outgoing.done
 
     # --- IPushProducer, for the connection -----------------------------------
 
@@ -263,21 +287,33 @@ class Tube(Protocol):
         """
         The stream is over.
         """
+        self._said = self._full = True
         if self._open:
-            self._full = True
             # A producer that says nothing more would keep it open.
             self.transport.unregisterProducer()
-            self.transport.loseConnection()
+            # Were it closed now, what the other end has yet to read would be lost
+            # as soon as that one writes.
+            if self._heard:
+                self.transport.loseConnection()
+            else:
+                self.transport.loseWriteConnection()
 
     # --- inside --------------------------------------------------------------
 
     def _pump(self) -> None:
-        while not self._full and self.stream.sendable():
-            data, end = self.stream.take(CHUNK)
-            if data:
-                self._send(Kind.DATA, data)
-            if end:
-                self._send(Kind.END)
+        if self._pumping:
+            # Taking what is there may make the end due, which comes behind it.
+            return
+        self._pumping = True
+        try:
+            while not self._full and self.stream.sendable():
+                data, end = self.stream.take(CHUNK)
+                if data:
+                    self._send(Kind.DATA, data)
+                if end:
+                    self._send(Kind.END)
+        finally:
+            self._pumping = False
 
     def _send(self, kind: Kind, body: bytes = b"") -> None:
         if self._open:
