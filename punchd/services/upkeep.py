@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from punchd.core import Address
 from punchd.nat.keepalive import Keepalive, Lifetime
-from punchd.nat.lifetime import BindingTested, LifetimeEnded, SocketsWanted
+from punchd.nat.lifetime import BindingTested, LifetimeEnded
 from punchd.session.context import Context
 from punchd.stun.address import prefixOf
 
@@ -194,10 +194,7 @@ class Upkeep:
         ).addCallbacks(ended, failed).addErrback(failed)
 
     def _progress(self, event: object) -> None:
-        if isinstance(event, SocketsWanted):
-            # They count like all other flows that our NAT has to bear.
-            self._context.budget.take(event.count, self._context.clock.seconds())
-        elif isinstance(event, BindingTested) and not event.oneWay:
+        if isinstance(event, BindingTested) and not event.oneWay:
             # Shorter bindings than was thought are no news that can wait.
             if not event.alive and event.seconds <= self._keepalive.interval:
                 self._measured(Lifetime(event.seconds / 2, event.seconds))
