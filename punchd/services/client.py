@@ -37,6 +37,7 @@ from .peers import Peers, Permissions, Publish
 from .presence import Presence
 from .roaming import MakeSleepDetector, Roaming
 from .status import NatStatus, SessionStatus, Status
+from .teaching import Teaching
 from .upkeep import Upkeep
 
 #: How long a stop waits for goodbyes to leave, in seconds.
@@ -119,6 +120,7 @@ class PunchClient(MultiService):
             self.peers.keepAlive,
             keepalive,
         )
+        self.context.lessons = Teaching(self.context, self.memory, self.upkeep)
         self.presence.onSeen = self.upkeep.seen
         self.presence.surveyor.onSurveyed = self.upkeep.surveyed
         self.links.setServiceParent(self)

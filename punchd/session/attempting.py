@@ -12,6 +12,7 @@ from punchd.ice.pair import CandidatePair
 from punchd.traversal.verdict import Verdict
 
 from .attempts import Checks, Relaying, Restart
+from .learning import Learning
 from .traversal import Traversal
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Attempts:
         self.relaying = Relaying(context)
         self.restart = Restart(context, session.exchange)
         self.traversal = Traversal(session)
+        self.learning = Learning(session)
         self._session = session
         self._begun = False
 

@@ -18,6 +18,8 @@ from punchd.net.punching import PunchingSocket
 from punchd.net.relay import Relay
 from punchd.traversal.budget import Budget
 
+from .learning import Lessons
+
 
 class DialAnswer(Protocol):
     """
@@ -109,6 +111,7 @@ class Context:
     @ivar servers: STUN servers of the rendezvous, at best on two hosts.
     @ivar budget: what attempts to get through may cost.
     @ivar strategies: L{ITraversalStrategy<punchd.interfaces>} plugins.
+    @ivar lessons: what was learned about pairs of networks.
     @ivar rtt: seconds to the rendezvous and back, L{None} if not measured.
     """
 
@@ -132,6 +135,7 @@ class Context:
     servers: Sequence[Address] = ()
     budget: Budget = field(default_factory=Budget)
     strategies: Sequence[Any] = ()
+    lessons: Lessons | None = None
 
     def afterWriting(self, f: Callable[[], None]) -> None:
         """

@@ -51,6 +51,7 @@ def describe(session: Session) -> dict[str, Any]:
         "bytesSent": session.carrier.sent,
         "bytesReceived": session.carrier.received,
         "pathChanges": session.paths.changes,
+        "learnt": session.attempts.learning.toDict(),
         "verdicts": [verdict.toDict() for verdict in session.verdicts],
     }
 
@@ -74,6 +75,7 @@ def why(session: Session, name: str, mapping: str | None) -> dict[str, Any]:
         session.verdicts,
         None if over is None else over.getErrorMessage(),
     )
+    lines += session.attempts.learning.sentences()
     if over is None and kind != "direct" and session.attempts.checks.running:
         lines.append("Direct paths are being tried; ask again in some seconds.")
     return {

@@ -285,6 +285,7 @@ class Session:
         Remember how an attempt ended.
         """
         self.journal.verdict(verdict)
+        self.attempts.learning.verdict(verdict)
         self.verdicts.append(verdict)
         del self.verdicts[:-_VERDICTS]
 

@@ -100,13 +100,6 @@ class Traversal:
         return self._waiting is not None
 
     @property
-    def sockets(self) -> int:
-        """
-        How many further sockets are open.
-        """
-        return len(self._spares)
-
-    @property
     def flows(self) -> int:
         """
         How many flows the last attempt has made.
@@ -138,7 +131,9 @@ class Traversal:
         self._began = now
         # Where a side was seen by no server, no check over UDP can come through.
         seen = context.gathering.mapped and self._session.exchange.hosts
-        self._look(NEED * (context.rtt or _ASSUMED_RTT) if seen else 0.0)
+        known = self._session.attempts.learning.recall(self._coordinator)
+        wait = NEED * (context.rtt or _ASSUMED_RTT)
+        self._look(wait if seen and not known else 0.0)
         return self._wait()
 
     def _wait(self) -> Deferred[Verdict]:
@@ -195,6 +190,7 @@ class Traversal:
                 return
             self._invited = self._began = now
             self._prepare()
+            session.attempts.learning.recall(self._coordinator)
             if not self.running:
                 session.core.run(session.life, {"traversal": self._wait()})
         self._haste.stop()

@@ -40,6 +40,8 @@ class Coordinator:
 
     @ivar running: whether something is going on.
     @ivar strategy: the name of the one at work.
+    @ivar preferred: the name of one to be tried first.
+    @ivar measuring: finds out how our NAT chooses ports.
     """
 
     def __init__(
@@ -64,7 +66,7 @@ class Coordinator:
         self.entropy = entropy
         self._survey = survey
         self._terrain = survey()
-        self._measuring = Measuring(sockets, budget, entropy)
+        self.measuring = Measuring(sockets, budget, entropy)
         self._lease = Lease(budget, entropy, lambda event: self.events.append(event))
         self._theirs: PortModel | None = None
         self._queue: list[Any] | None = None
@@ -72,6 +74,7 @@ class Coordinator:
         self._until: float | None = None
         self._heldUntil: float | None = None
         self._planned = False
+        self.preferred: str | None = None
         self._reasons: set[Reason] = set()
         self.events: list[object] = []
 
@@ -108,7 +111,7 @@ class Coordinator:
         """
         self._endGround()
         self._lease.release()
-        self._measuring.stop()
+        self.measuring.stop()
         self.allowance.release()
         self.running = False
         self._until = self._heldUntil = None
@@ -117,7 +120,7 @@ class Coordinator:
         """
         We are behind another NAT.
         """
-        self._measuring.model = None
+        self.measuring.model = self.preferred = None
 
     def hold(self, seconds: float, now: float) -> None:
         """
@@ -184,11 +187,11 @@ class Coordinator:
         """
         How our NAT chooses ports, as far as it was measured.
         """
-        return self._measuring.model or PortModel()
+        return self.measuring.model or PortModel()
 
     def _measure(self, now: float) -> None:
         terrain = self._terrain
-        self._measuring.measure(terrain.servers, terrain.rtt, self._measured, now)
+        self.measuring.measure(terrain.servers, terrain.rtt, self._measured, now)
 
     def _measured(self, now: float) -> None:
         if self.leader:
@@ -203,11 +206,12 @@ class Coordinator:
         """
         Begin the next strategy, as soon as both models are known.
         """
-        if self._measuring.busy or self._theirs is None:
+        if self.measuring.busy or self._theirs is None:
             return
         ours, theirs = self.model, self._theirs
         if self._queue is None:
-            self._queue = plan(self._strategies.values(), ours, theirs)
+            known = self._strategies.values()
+            self._queue = plan(known, ours, theirs, first=self.preferred)
             self._planned = bool(self._queue)
         while self._queue:
             strategy = self._queue.pop(0)
@@ -325,7 +329,7 @@ class Coordinator:
                 self._ground.attempt.sampled(base, mapped, now)
 
         terrain = self._terrain
-        self._measuring.sample(base, terrain.servers[:1], terrain.rtt, sampled, now)
+        self.measuring.sample(base, terrain.servers[:1], terrain.rtt, sampled, now)
 
     def say(self, strategy: str, body: dict[str, Any]) -> None:
         """
@@ -353,13 +357,13 @@ class Coordinator:
         """
         A server answered, perhaps somebody else.
         """
-        self._measuring.datagramReceived(data, local, remote, now)
+        self.measuring.datagramReceived(data, local, remote, now)
 
     def timeReached(self, now: float) -> None:
         """
         Do what is due.
         """
-        self._measuring.timeReached(now)
+        self.measuring.timeReached(now)
         if self._heldUntil is not None and now >= self._heldUntil:
             self._heldUntil = None
         ground = self._ground
@@ -375,7 +379,7 @@ class Coordinator:
         """
         @return: the requests to send now.
         """
-        return self._measuring.takeDatagrams()
+        return self.measuring.takeDatagrams()
 
     def takeEvents(self) -> Sequence[object]:
         """
@@ -388,7 +392,7 @@ class Coordinator:
         """
         @return: when L{timeReached} wants to be called.
         """
-        due = [self._measuring.deadline(), self._until]
+        due = [self.measuring.deadline(), self._until]
         if self._heldUntil is not None:
             due.append(self._heldUntil)
         elif self._ground is not None:

@@ -46,6 +46,13 @@ class Measuring:
         """
         return None in self._samplers
 
+    def recall(self, model: PortModel, now: float) -> None:
+        """
+        This was measured before.
+        """
+        if self.model is None:
+            self.model, self._measuredAt = model, now
+
     def measure(
         self,
         servers: Sequence[Address],

@@ -19,10 +19,16 @@ LEAST: Final = 0.01
 SURE: Final = 0.8
 
 
-def plan(strategies: Iterable[Any], ours: PortModel, theirs: PortModel) -> list[Any]:
+def plan(
+    strategies: Iterable[Any],
+    ours: PortModel,
+    theirs: PortModel,
+    first: str | None = None,
+) -> list[Any]:
     """
     @param strategies: L{ITraversalStrategy
         <punchd.interfaces.ITraversalStrategy>} plugins.
+    @param first: the name of the one that got through the last time.
 
     @return: those to be tried, the most promising first.
     """
@@ -30,7 +36,7 @@ def plan(strategies: Iterable[Any], ours: PortModel, theirs: PortModel) -> list[
     doubtful = min(ours.confidence, theirs.confidence) < SURE
     least = 0.0 if doubtful else LEAST
     found = [each for each in odds if odds[each] > least]
-    return sorted(found, key=lambda each: (-odds[each], each.name))
+    return sorted(found, key=lambda each: (each.name != first, -odds[each], each.name))
 
 
 def why(ours: PortModel, theirs: PortModel) -> dict[str, object]:

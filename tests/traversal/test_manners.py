@@ -75,8 +75,8 @@ class Follower:
             entropy=lambda count: bytes(range(count)),
             survey=lambda: terrain,
         )
-        self.core._measuring.model = PortModel(kind, 0.99, 8, hosts=HOSTS, **model)
-        self.core._measuring._measuredAt = 0.0
+        self.core.measuring.model = PortModel(kind, 0.99, 8, hosts=HOSTS, **model)
+        self.core.measuring._measuredAt = 0.0
 
     def hear(self, now: float, **body: Any) -> None:
         """
