@@ -68,6 +68,8 @@ class ReportingPort(UDPPort):
     I am such a socket.
     """
 
+    __slots__ = ()
+
     def __init__(
         self,
         reactor: IReactorFDSet,
@@ -81,7 +83,6 @@ class ReportingPort(UDPPort):
         """
         @see: L{UDPPort}.
         """
-        self._complained: Any = receiver.errorReported
         super().__init__(reactor, receiver, family, host, port, offload=offload)
         self._socket.setsockopt(*_RECVERR[family], 1)
         # Large datagrams may be cut on their way unless the sender forbids it.
@@ -136,6 +137,6 @@ class ReportingPort(UDPPort):
             return
         self.counters["reported " + errno.errorcode.get(number, "?")] += 1
         try:
-            self._complained(self._host, remote[:2], kind, code, info)
+            self._receiver.errorReported(self._host, remote[:2], kind, code, info)
         except Exception:
             self._log.failure("A receiver of errors failed")

@@ -27,14 +27,35 @@ SEGMENTED = 65000
 SAFE_SEGMENT = 1232
 
 _GSO_ERRORS = {errno.EIO, errno.EINVAL, errno.EMSGSIZE, errno.EOPNOTSUPP}
-_CACHED = 1024
+#: What is known of addresses is shared by all sockets: a relay has thousands.
+_CACHED = 4096
+_REMOTES: dict[int, set[Address]] = {4: set(), 6: set()}
+_CONTROLS: dict[int, dict[tuple[str, int | None], list[ancillary.Control]]] = {
+    4: {},
+    6: {},
+}
+_NO_CONTROL: list[ancillary.Control] = []
 
 
 class Sender:
     """
     I send datagrams through a non-blocking UDP socket.  What the network has to
     complain about is swallowed and counted.
+
+    @ivar reports: errors that may be about earlier datagrams.
     """
+
+    __slots__ = (
+        "_choosesSource",
+        "_controls",
+        "_counters",
+        "_family",
+        "_hopLimitByOption",
+        "_remotes",
+        "_segmentLimit",
+        "_socket",
+        "reports",
+    )
 
     def __init__(
         self,
@@ -60,8 +81,8 @@ class Sender:
         self._choosesSource = choosesSource
         self._hopLimitByOption = family == 4 and not ancillary.LINUX
         self.reports: frozenset[int] = frozenset()
-        self._controls: dict[tuple[str, int | None], list[ancillary.Control]] = {}
-        self._remotes: set[Address] = set()
+        self._controls = _CONTROLS[family]
+        self._remotes = _REMOTES[family]
 
     @property
     def segmenting(self) -> bool:
@@ -248,6 +269,8 @@ class Sender:
             self._remotes.add(datagram.remote)
         local = datagram.local
         host = local[0] if local is not None and self._choosesSource else ""
+        if not host and datagram.ttl is None:
+            return _NO_CONTROL
         key = (host, datagram.ttl)
         control = self._controls.get(key)
         if control is None:

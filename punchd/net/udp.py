@@ -21,7 +21,7 @@ from __future__ import annotations
 import socket
 import sys
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
@@ -64,6 +64,12 @@ Run = tuple[list[bytes], Address, Address]
 _CACHED = 1024
 _WILDCARDS = ("", "0.0.0.0", "::")
 
+_PACKET_INFORMATION = {each: ancillary.packetInformation(each) for each in (4, 6)}
+
+# Of those who have none of their own yet: never changed.
+_NO_LOCALS: dict[bytes, Address] = {}
+_NO_QUEUE: deque[Datagram] = deque()
+
 
 @implementer(IDatagramPort, IReadWriteDescriptor, ILoggingContext)
 class UDPPort:
@@ -80,6 +86,25 @@ class UDPPort:
     """
 
     _log = Logger()
+
+    # A relay has thousands of them: no dictionaries, and nothing made in advance.
+    __slots__ = (
+        "__weakref__",
+        "_batches",
+        "_closed",
+        "_host",
+        "_locals",
+        "_packetInformation",
+        "_queue",
+        "_reactor",
+        "_receiver",
+        "_runs",
+        "_socket",
+        "coalescing",
+        "counters",
+        "family",
+        "sender",
+    )
 
     # Read into and copied from within one call, so one serves all sockets.
     _buffer = bytearray(1 << 16)
@@ -110,22 +135,16 @@ class UDPPort:
         self.family = family
         self.counters: Counter[str] = Counter()
         self._reactor = reactor
-        anyReceiver: Any = receiver
-        self._receive: Callable[[bytes, Address, Address], None]
-        self._receive = anyReceiver.datagramReceived
-        self._receiveBatch: Callable[[list[Received]], None] | None = None
-        if IBatchReceiver.providedBy(receiver):
-            self._receiveBatch = anyReceiver.datagramsReceived
-        self._receiveRuns: Callable[[list[Run]], None] | None = None
-        if IRunReceiver.providedBy(receiver):
-            self._receiveRuns = anyReceiver.runsReceived
+        self._receiver: Any = receiver
+        self._batches = IBatchReceiver.providedBy(receiver)
+        self._runs = IRunReceiver.providedBy(receiver)
         try:
             self._socket = self._open(family, host, port, shared)
         except (OSError, OverflowError) as e:
             raise CannotListenError(host, port, e) from e
         bound = self._socket.getsockname()
-        self._host: Address = (bound[0], bound[1])
-        self._packetInformation = ancillary.packetInformation(family)
+        self._host: Address = (sys.intern(bound[0]), bound[1])
+        self._packetInformation = _PACKET_INFORMATION[family]
         self.sender = Sender(
             self._socket,
             family,
@@ -134,8 +153,8 @@ class UDPPort:
             choosesSource=bound[0] in _WILDCARDS,
         )
         self.coalescing = offload and ancillary.coalesce(self._socket)
-        self._locals: dict[bytes, Address] = {}
-        self._queue: deque[Datagram] = deque()
+        self._locals = _NO_LOCALS
+        self._queue = _NO_QUEUE
         self._closed = False
         reactor.addReader(self)
 
@@ -199,7 +218,7 @@ class UDPPort:
         if self._closed:
             return
         self._closed = True
-        self._queue.clear()
+        self._queue = _NO_QUEUE
         self._reactor.removeReader(self)
         self._reactor.removeWriter(self)
         self._socket.close()
@@ -312,11 +331,11 @@ class UDPPort:
 
     def _deliver(self, runs: list[Run]) -> None:
         try:
-            if self._receiveRuns is not None:
-                self._receiveRuns(runs)
+            if self._runs:
+                self._receiver.runsReceived(runs)
                 return
-            if self._receiveBatch is not None:
-                self._receiveBatch(flattened(runs))
+            if self._batches:
+                self._receiver.datagramsReceived(flattened(runs))
                 return
         except Exception:
             self._log.failure("A receiver of datagrams failed")
@@ -325,13 +344,13 @@ class UDPPort:
             if self._closed:
                 return
             try:
-                self._receive(data, local, remote)
+                self._receiver.datagramReceived(data, local, remote)
             except Exception:
                 self._log.failure("A receiver of datagrams failed")
 
     def _localOf(self, value: bytes) -> Address:
-        if len(self._locals) >= _CACHED:
-            self._locals.clear()
+        if self._locals is _NO_LOCALS or len(self._locals) >= _CACHED:
+            self._locals = {}
         host = ancillary.destination(self.family, value)
         local = self._locals[value] = (host, self._host[1])
         return local
@@ -339,6 +358,8 @@ class UDPPort:
     # --- sending -------------------------------------------------------------
 
     def _enqueue(self, datagrams: Sequence[Datagram]) -> None:
+        if self._queue is _NO_QUEUE:
+            self._queue = deque()
         queue = self._queue
         if not queue:
             self._reactor.addWriter(self)

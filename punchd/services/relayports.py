@@ -85,8 +85,9 @@ class RelayPorts:
             port = self._network.listenDatagram(self._receiver, family, host, number)
         except CannotListenError:
             return None
-        self.ports[host, number] = port
-        return host, number
+        address: Address = port.getHost()
+        self.ports[address] = port
+        return address
 
     def close(self, address: Address) -> None:
         """
