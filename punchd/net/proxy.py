@@ -32,8 +32,9 @@ from punchd.errors import InvalidOption, ProxyFailed
 
 from .reaching import endpointTo
 
-#: Seconds for the proxy to be reached, and to reach the other end.
-PATIENCE: Final = 10.0
+#: Seconds for the proxy to be reached, and to reach the other end; less than an
+#: attempt may take, so that it can say why it failed.
+PATIENCE: Final = 8.0
 #: The longest head of an answer that is read, in bytes.
 MAX_HEAD: Final = 16384
 

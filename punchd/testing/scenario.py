@@ -48,6 +48,8 @@ NATS: dict[str, dict[str, Any]] = {
     "multiaddress": {"mapping": APD, "allocation": RandomPorts, "paired": False},
     "udpblocked": {"blockUdp": True},
     "tcp443": {"blockUdp": True, "tcpPorts": (443,)},
+    # Nothing but what an HTTP proxy, outside, lets through.
+    "proxyonly": {"blockUdp": True, "tcpPorts": (3128,)},
 }
 
 
