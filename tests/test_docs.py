@@ -13,6 +13,7 @@ from twisted.python import usage
 from punchd.cli.main import COMMANDS
 from punchd.tap import client, rendezvous
 from punchd.traversal.verdict import Outcome, Reason, Verdict
+from punchd.traversal.words import Cause
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -25,6 +26,14 @@ def test_everyReasonIsExplained(reason: Reason) -> None:
     """
     name = Verdict("checks", Outcome.FAILED, reason).toDict()["reason"]
     assert f"``{name}``" in (DOCS / "verdicts.rst").read_text()
+
+
+@pytest.mark.parametrize("cause", Cause)
+def test_everyCauseIsExplained(cause: Cause) -> None:
+    """
+    Each cause that C{punchd why} may name stands in C{docs/verdicts.rst}.
+    """
+    assert f"\n``{cause.value}``" in (DOCS / "verdicts.rst").read_text()
 
 
 @pytest.mark.parametrize("options", [client.Options, rendezvous.Options])

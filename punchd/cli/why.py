@@ -11,10 +11,12 @@ from .command import Console, PeerCommand
 
 class WhyOptions(PeerCommand):
     """
-    Say in plain words why the path to a peer is what it is.
+    Say in plain words why the path to a peer is what it is, and what you could
+    change.
     """
 
-    synopsis = "PEER"
+    synopsis = "[--json] PEER"
+    optFlags = [["json", None, "Print JSON, for programs."]]
 
     def run(self, console: Console) -> int:
         """
@@ -22,10 +24,10 @@ class WhyOptions(PeerCommand):
         """
         peer = self.stateFolder().resolve(self["peer"])
         answer = self.askClient(console, "why", peer=peer)
-        if isinstance(answer, dict) and isinstance(answer.get("text"), str):
-            # The client knows peers by their ids only.
-            answer = answer["text"].replace(peer, self["peer"])
-        if not isinstance(answer, str):
-            answer = json.dumps(answer, indent=2)
-        console.line(answer.rstrip())
+        # The client knows peers by their ids only.
+        answer["text"] = answer["text"].replace(peer, self["peer"])
+        if self["json"]:
+            console.line(json.dumps(answer, indent=2))
+        else:
+            console.line(answer["text"].rstrip())
         return 0

@@ -271,7 +271,8 @@ class PunchClient(MultiService):
                 "There was no session with that peer since the client started."
             )
         known = self.presence.mapping
-        return why(session, peer, self.presence.surveyor.mapping(known))
+        mapping = self.presence.surveyor.mapping(known)
+        return why(session, peer, mapping, connected=self.links.registered)
 
     def ping(self, peer: str, count: int) -> Deferred[list[float | None]]:
         """

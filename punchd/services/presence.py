@@ -90,6 +90,8 @@ class Presence:
                 self._surveyed = (servers[0], next(iter(others), None))
         self.relaying.registered(registration)
         self._observedHost = registration.observedHost
+        reached = registration.reached
+        context.proxied = reached is not None and reached.proxied
         self._measureTtl()
         if self._surveyed is not None:
             self.surveyor.soon(*self._surveyed)

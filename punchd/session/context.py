@@ -108,6 +108,7 @@ class Context:
     @ivar relay: the relay in use, if the rendezvous has one.
     @ivar openerTtl: the hop limit of a packet that opens our NAT and does not
         reach the peer's, L{None} to send no such packet.
+    @ivar proxied: whether nothing but an HTTP proxy leads to the rendezvous.
     @ivar servers: STUN servers of the rendezvous, at best on two hosts.
     @ivar budget: what attempts to get through may cost.
     @ivar strategies: L{ITraversalStrategy<punchd.interfaces>} plugins.
@@ -132,6 +133,7 @@ class Context:
     relay: Relay | None = None
     rtt: float | None = None
     openerTtl: int | None = 3
+    proxied: bool = False
     servers: Sequence[Address] = ()
     budget: Budget = field(default_factory=Budget)
     strategies: Sequence[Any] = ()

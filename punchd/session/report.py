@@ -7,9 +7,10 @@ from __future__ import annotations
 from typing import Any
 
 from punchd.core import Address
+from punchd.errors import PeerUnavailable
 from punchd.ice.candidate import CandidateType
 from punchd.ice.pair import CandidatePair
-from punchd.traversal.explain import explain
+from punchd.traversal.explain import Situation, explain, natsOf
 
 from .session import Session
 
@@ -56,33 +57,61 @@ def describe(session: Session) -> dict[str, Any]:
     }
 
 
-def why(session: Session, name: str, mapping: str | None) -> dict[str, Any]:
+def why(
+    session: Session, name: str, mapping: str | None, *, connected: bool = True
+) -> dict[str, Any]:
     """
     @param name: what the user calls the peer.
     @param mapping: our NAT's mapping behaviour, if known.
+    @param connected: whether a rendezvous knows us now.
 
-    @return: the C{path} of L{describe}, and C{text}: sentences, one a line.
+    @return: what C{punchd why --json} prints: the C{cause} by its name, all of it
+        as C{text}, the C{path} of L{describe}, and what else there is.
     """
-    pair = session.paths.current
-    over = session.reason
-    kind = None if pair is None or over is not None else pair.kind
-    lines = explain(
-        name,
-        session.state,
-        kind,
-        None if pair is None else _strategyOf(session, pair),
-        mapping,
-        session.verdicts,
-        None if over is None else over.getErrorMessage(),
-    )
-    lines += session.attempts.learning.sentences()
-    if over is None and kind != "direct" and session.attempts.checks.running:
-        lines.append("Direct paths are being tried; ask again in some seconds.")
+    situation = _situationOf(session, mapping, connected)
+    found = explain(name, situation)
+    lines = [*found.lines, *session.attempts.learning.sentences()]
+    ours, theirs = natsOf(situation)
     return {
+        "peer": session.peerId,
+        "state": session.state,
+        "cause": found.cause.value,
+        "text": "\n".join(lines),
+        "advice": list(found.advice),
+        "trying": situation.trying,
+        "nextAttempt": situation.nextAttempt,
+        "nat": {"ours": ours or None, "theirs": theirs or None},
         "path": describe(session)["path"],
         "verdicts": [verdict.toDict() for verdict in session.verdicts],
-        "text": "\n".join(lines),
     }
+
+
+def _situationOf(session: Session, mapping: str | None, connected: bool) -> Situation:
+    context, attempts, over = session.context, session.attempts, session.reason
+    pair = session.paths.current if over is None else None
+    retry = session.core.held.calls.get("retry")
+    wait = None
+    if retry is not None and retry.active() and over is None:
+        wait = max(0.0, retry.getTime() - context.clock.seconds())
+    return Situation(
+        state=session.state,
+        kind=None if pair is None else pair.kind,
+        strategy=None if pair is None else _strategyOf(session, pair),
+        transport="udp" if pair is None else _transportOf(session, pair),
+        mapping=mapping,
+        verdicts=session.verdicts,
+        ended=None if over is None else over.getErrorMessage(),
+        offline=over is not None and over.check(PeerUnavailable) is not None,
+        left=session.core.peerIsGone,
+        connected=connected,
+        mode=context.mode,
+        ourUdp=bool(context.gathering.mapped),
+        theirUdp=bool(session.exchange.hosts),
+        proxied=context.proxied,
+        sprays=any(each.name == "spray" for each in context.strategies),
+        trying=over is None and (attempts.checks.running or attempts.traversal.running),
+        nextAttempt=wait,
+    )
 
 
 def _strategyOf(session: Session, pair: CandidatePair) -> str:

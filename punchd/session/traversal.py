@@ -106,13 +106,6 @@ class Traversal:
         """
         return self._coordinator.allowance.flows
 
-    @property
-    def pause(self) -> float:
-        """
-        Seconds until we may begin again.
-        """
-        return self._backoff.waits(self._context.clock.seconds())
-
     # --- beginning
 
     def start(self) -> Deferred[Verdict] | None:

@@ -257,12 +257,6 @@ class Backoff:
         self._failures += 1
         self._notBefore = now + pause
 
-    def waits(self, now: float) -> float:
-        """
-        @return: the seconds that the pause still lasts.
-        """
-        return max(0.0, self._notBefore - now)
-
     def reset(self) -> None:
         """
         It is another network, or it worked: nothing counts any more.

@@ -1,81 +1,249 @@
 """
 Why a path is what it is, in plain words, and what the user could change.
+
+One L{Cause} is picked, the first of a list that fits; it comes with a sentence
+and advice.  What was tried is told besides.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
 from .verdict import Outcome, Reason, Verdict
+from .words import ADVICE, ATTEMPTS, OPENED, PORTS, REASONS, STRATEGIES, TCP, Cause
+
+__all__ = ["Cause", "Explanation", "Situation", "explain"]
 
 
-def explain(
-    peer: str,
-    state: str,
-    kind: str | None,
-    strategy: str | None,
-    mapping: str | None,
-    verdicts: Sequence[Verdict],
-    ended: str | None = None,
-) -> list[str]:
+@dataclass(frozen=True, kw_only=True)
+class Situation:
     """
-    @param state: the state of the session's machine.
-    @param kind: C{"direct"}, C{"relayed"} or L{None} without a path.
-    @param strategy: what made the path possible.
-    @param mapping: our NAT's mapping behaviour in RFC 4787's words, if known.
-    @param verdicts: how the attempts ended, oldest first.
-    @param ended: why the session is over, if it is.
+    All that an explanation may follow from.
 
-    @return: sentences, the answer first.
+    @ivar state: the state of the session's machine.
+    @ivar kind: C{"direct"}, C{"relayed"} or L{None} without a path.
+    @ivar strategy: what made the path possible.
+    @ivar transport: what it goes by: C{"udp"}, C{"tcp"}, C{"tls"}.
+    @ivar mapping: our NAT's mapping behaviour in RFC 4787's words, if known.
+    @ivar verdicts: how the attempts ended, oldest first.
+    @ivar ended: why the session is over, if it is.
+    @ivar offline: whether that is because the peer could not be reached.
+    @ivar left: whether the rendezvous saw the peer leave.
+    @ivar connected: whether a rendezvous knows us now.
+    @ivar mode: C{--path}.
+    @ivar ourUdp: whether the rendezvous answers us over UDP.
+    @ivar theirUdp: whether it has seen the peer over UDP.
+    @ivar proxied: whether nothing but an HTTP proxy leads us to it.
+    @ivar sprays: whether we may spray.
+    @ivar trying: whether something is being tried now.
+    @ivar nextAttempt: seconds until something will be, if that is known.
     """
-    lines = []
-    if ended is not None:
-        lines.append(f"There is no session with {peer}: {ended}")
-    elif kind == "direct":
-        lines.append(
-            f"The path to {peer} is direct ({_STRATEGIES[strategy or 'host']})."
-        )
-    elif kind == "relayed":
-        lines.append(f"The path to {peer} goes through the relay.")
-    else:
-        lines.append(f"There is no path to {peer} yet ({state}).")
-    if kind == "direct":
-        return lines
-    last = {verdict.strategy: verdict for verdict in verdicts}
-    for verdict in last.values():
-        if verdict.outcome is Outcome.FAILED:
-            lines.append(_sentence(verdict))
-    checks, relay = last.get("checks"), last.get("relay")
-    traversal = last.get("traversal")
-    silent = relay is not None and relay.outcome is Outcome.FAILED
-    if silent and mapping is None:
-        lines.append(
-            "Neither the relay nor the peer answers over UDP: a firewall on your side"
-            " probably drops it."
-        )
-    elif traversal is not None and traversal.reason in _UNPREDICTABLE:
-        lines.append(_odds(traversal))
-    elif traversal is not None and traversal.reason is Reason.NOT_MEASURED:
-        lines.append(_filtered(traversal, last.get("tcp")))
-    elif checks is not None and checks.reason is Reason.NO_ANSWER:
-        lines.append(_advice(checks, mapping))
-    return lines
+
+    state: str
+    kind: str | None = None
+    strategy: str | None = None
+    transport: str = "udp"
+    mapping: str | None = None
+    verdicts: Sequence[Verdict] = ()
+    ended: str | None = None
+    offline: bool = False
+    left: bool = False
+    connected: bool = True
+    mode: str = "auto"
+    ourUdp: bool = True
+    theirUdp: bool = True
+    proxied: bool = False
+    sprays: bool = True
+    trying: bool = False
+    nextAttempt: float | None = None
+    last: dict[str, Verdict] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.last.update({verdict.strategy: verdict for verdict in self.verdicts})
+
+    def failed(self, strategy: str) -> Reason | None:
+        """
+        @return: why the last attempt of a strategy was in vain, if it was.
+        """
+        verdict = self.last.get(strategy)
+        if verdict is None or verdict.outcome is not Outcome.FAILED:
+            return None
+        return verdict.reason
 
 
-_UNPREDICTABLE = (Reason.OUT_OF_REACH, Reason.NOT_HIT)
+@dataclass(frozen=True)
+class Explanation:
+    """
+    @ivar headline: how it is.
+    @ivar reason: a sentence on the cause, empty where there is no need.
+    @ivar tried: what was tried in vain, a sentence each.
+    @ivar advice: what the user could change, a sentence each.
+    @ivar outlook: what happens next.
+    """
 
-_STRATEGIES = {
-    "host": "both sides reach each other without any NAT in between",
-    "srflx": "through a hole that both sides punched",
-    "prflx": "through a hole that both sides punched",
-    "mapped": "through a port that a router opened on request",
-    "ipv6": "over IPv6, past the firewalls",
-    "opener": "through a hole, after a packet that only our own router saw",
-    "predicted": "through a hole at a port that was predicted",
-    "spray": "through a hole found by trying many ports",
-    "tcp": "over TCP, opened from both sides at once",
-    "relay": "through the relay",
-}
+    cause: Cause
+    headline: str
+    reason: str = ""
+    tried: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
+    outlook: str = ""
+
+    @property
+    def lines(self) -> list[str]:
+        """
+        All of it, the answer first.
+        """
+        found = [self.headline, self.reason, *self.tried, *self.advice, self.outlook]
+        return [line for line in found if line]
+
+
+def explain(peer: str, situation: Situation) -> Explanation:
+    """
+    @param peer: what the user calls the other side.
+    """
+    cause = causeOf(situation)
+    headline = _headline(peer, cause, situation)
+    if cause in (Cause.DIRECT, Cause.ENDED):
+        return Explanation(cause, headline)
+    reason = REASONS[cause]
+    if cause in _BLOCKED:
+        reason += TCP.get(situation.failed("tcp"), "")
+    if cause in _BY_NATS:
+        reason = f"{reason} {_describeNats(situation)}".strip()
+    tried = [
+        _sentence(verdict)
+        for verdict in situation.last.values()
+        if verdict.outcome is Outcome.FAILED
+    ]
+    return Explanation(
+        cause,
+        headline,
+        reason,
+        () if cause is Cause.RELAY_WANTED else tuple(tried),
+        tuple(_adviceFor(cause, situation)),
+        _outlook(cause, situation),
+    )
+
+
+def causeOf(situation: Situation) -> Cause:
+    """
+    @return: what decides.
+    """
+    # First what is so whatever was tried.
+    if situation.ended is not None:
+        return Cause.PEER_OFFLINE if situation.offline else Cause.ENDED
+    if situation.kind == "direct":
+        return Cause.DIRECT
+    if situation.left and situation.kind is None:
+        return Cause.PEER_LEFT
+    if not situation.connected and situation.kind is None:
+        return Cause.RENDEZVOUS_DOWN
+    if situation.mode == "relay":
+        return Cause.RELAY_WANTED
+    if situation.state == "signaling":
+        return Cause.TRYING
+    blocked = _blocked(situation)
+    if blocked is not None:
+        return blocked
+    # Then what the most thorough attempt says.
+    found = {
+        Reason.BUSY: Cause.BUSY,
+        Reason.OUT_OF_REACH: Cause.OUT_OF_REACH,
+        Reason.NOT_HIT: Cause.NOT_HIT,
+        Reason.PEER_SILENT: Cause.PEER_SILENT,
+    }
+    thorough = situation.failed("traversal")
+    if _wouldSpray(situation) and (
+        not situation.sprays
+        or thorough is Reason.OUT_OF_REACH
+        or situation.failed("spray") is Reason.NOT_WANTED
+    ):
+        return Cause.NO_SPRAY
+    if thorough in found:
+        return found[thorough]
+    checks = situation.failed("checks")
+    if checks is Reason.ONE_WAY:
+        return Cause.ONE_WAY
+    if checks is Reason.NO_CANDIDATES:
+        return Cause.NO_CANDIDATES
+    if situation.kind is None and situation.failed("relay") is Reason.NO_RELAY:
+        return Cause.NO_RELAY
+    if thorough is Reason.NOT_MEASURED:
+        return Cause.NOT_MEASURED
+    return Cause.TRYING if checks is None else Cause.UNANSWERED
+
+
+def _blocked(situation: Situation) -> Cause | None:
+    ours, theirs = situation.ourUdp, situation.theirUdp
+    if situation.failed("traversal") is Reason.NOT_MEASURED:
+        # No server answered a side's sockets, whatever it did before.
+        unknown = [kind == "unknown" for kind in natsOf(situation)]
+        ours, theirs = ours and not unknown[0], theirs and not unknown[1]
+    if not ours:
+        if situation.proxied:
+            return Cause.PROXY_ONLY
+        return Cause.UDP_BLOCKED_HERE if theirs else Cause.UDP_BLOCKED_BOTH
+    return None if theirs else Cause.UDP_BLOCKED_THERE
+
+
+_RANDOM: Final = ("random", "block", "parity")
+_FIXED: Final = ("endpoint-independent", "preserving")
+
+
+def natsOf(situation: Situation) -> tuple[str, str]:
+    """
+    @return: how our NAT and the peer's choose ports, as far as that was measured.
+    """
+    verdict = situation.last.get("traversal")
+    evidence = {} if verdict is None else verdict.evidence
+    return str(evidence.get("ours", "")), str(evidence.get("theirs", ""))
+
+
+def _wouldSpray(situation: Situation) -> bool:
+    ours, theirs = natsOf(situation)
+    return (ours in _RANDOM and theirs in _FIXED) or (
+        theirs in _RANDOM and ours in _FIXED
+    )
+
+
+# --- in words
+
+
+def _headline(peer: str, cause: Cause, situation: Situation) -> str:
+    if situation.ended is not None:
+        return f"There is no session with {peer}: {situation.ended}"
+    if situation.kind == "direct":
+        how = STRATEGIES.get(situation.strategy or "host", situation.strategy)
+        return f"The path to {peer} is direct ({how})."
+    if situation.kind == "relayed":
+        way = situation.transport.upper()
+        over = "" if way == "UDP" else f", which is reached over {way}"
+        return f"The path to {peer} goes through the relay{over}."
+    return f"There is no path to {peer} yet ({situation.state})."
+
+
+#: Causes for which TCP was tried.
+_BLOCKED: Final = (
+    Cause.UDP_BLOCKED_BOTH,
+    Cause.UDP_BLOCKED_HERE,
+    Cause.UDP_BLOCKED_THERE,
+)
+
+#: Causes that lie in what the NATs do.
+_BY_NATS: Final = (Cause.OUT_OF_REACH, Cause.NOT_HIT, Cause.NO_SPRAY)
+
+
+def _describeNats(situation: Situation) -> str:
+    ours, theirs = natsOf(situation)
+    text = (
+        f"Your NAT {PORTS.get(ours, 'chooses ports in an unknown way')}, the"
+        f" peer's {PORTS.get(theirs, 'chooses them in an unknown way')}."
+    )
+    if causeOf(situation) is Cause.OUT_OF_REACH:
+        text += " Two such NATs cannot be opened by guessing."
+    return text
 
 
 def _sentence(verdict: Verdict) -> str:
@@ -95,97 +263,57 @@ def _sentence(verdict: Verdict) -> str:
         detail = f" ({evidence['text']})"
     elif "probes" in evidence:
         detail = f" ({evidence['probes']} packets in {evidence.get('seconds', 0)} s)"
-    name = _ATTEMPTS.get(verdict.strategy, verdict.strategy)
+    name = ATTEMPTS.get(verdict.strategy, verdict.strategy)
     return f"{name}: {verdict.reason.value}{detail}."
 
 
-_ATTEMPTS = {
-    "checks": "Direct path",
-    "relay": "Relay",
-    "restart": "Asking the peer for new paths",
-    "traversal": "Getting through both NATs",
-    "predicted": "Predicting the NATs' next ports",
-    "spray": "Trying many ports",
-    "tcp": "TCP opened from both sides",
-}
-
-_PORTS = {
-    "endpoint-independent": "keeps one outside port for all destinations",
-    "preserving": "keeps the port of the socket",
-    "sequential": "gives every destination the next port",
-    "parity": "gives every destination another port at random",
-    "random": "gives every destination another port at random",
-    "block": "gives every destination another port of a block, at random",
-}
+def _outlook(cause: Cause, situation: Situation) -> str:
+    if cause is Cause.RELAY_WANTED:
+        return ""
+    if situation.trying:
+        return "Direct paths are being tried; ask again in some seconds."
+    if situation.nextAttempt is None:
+        return ""
+    return f"The next attempt begins in {situation.nextAttempt:.0f} s."
 
 
-def _filtered(traversal: Verdict, tcp: Verdict | None) -> str:
-    """
-    Whose UDP does not get out, and why TCP does not help.
-    """
-    names = (("ours", "on your side"), ("theirs", "at the peer"))
-    evidence = traversal.evidence
-    sides = [where for name, where in names if evidence.get(name) == "unknown"]
-    where = " and ".join(sides) or "on one side"
-    text = f"No server answered over UDP {where}: a firewall probably drops it."
-    if tcp is not None and tcp.reason is Reason.OUT_OF_REACH:
-        text += (
-            " Over TCP there is no way either, because both NATs give every"
-            " connection another port."
-        )
-    elif tcp is not None and tcp.reason is Reason.NOT_CONNECTED:
-        text += (
-            " Connections over TCP did not come through either: a firewall lets out"
-            " only what goes to known ports, or refuses what comes from the other side."
-        )
-    return f"{text} To let UDP out {where} would make a direct path possible."
+def _adviceFor(cause: Cause, situation: Situation) -> list[str]:
+    found = [ADVICE[cause]] if cause in ADVICE else []
+    if cause in _BY_NATS:
+        sides = [
+            where
+            for kind, where in zip(natsOf(situation), ("here", "at the peer"))
+            if kind not in _FIXED
+        ]
+        if sides:
+            found.append(OPENED.format(where=" or ".join(sides)))
+    elif cause is Cause.UNANSWERED:
+        found += _guess(situation)
+    return found
 
 
-def _odds(traversal: Verdict) -> str:
-    """
-    What both NATs do, and whose change would help.
-    """
-    evidence = traversal.evidence
-    ours, theirs = str(evidence.get("ours")), str(evidence.get("theirs"))
-    text = (
-        f"Your NAT {_PORTS.get(ours, 'chooses ports in an unknown way')}, the"
-        f" peer's {_PORTS.get(theirs, 'chooses them in an unknown way')}."
-    )
-    sides = []
-    for kind, where in ((ours, "here"), (theirs, "at the peer")):
-        if not kind.endswith(("independent", "preserving")):
-            sides.append(where)
-    if traversal.reason is Reason.OUT_OF_REACH:
-        text += " Two such NATs cannot be opened by guessing."
-    if sides:
-        text += (
-            f" A port forwarding to a fixed --port, UPnP on the router, or IPv6"
-            f" {' or '.join(sides)} would make a direct path possible."
-        )
-    return text
-
-
-def _advice(checks: Verdict, mapping: str | None) -> str:
+def _guess(situation: Situation) -> list[str]:
+    mapping = situation.mapping
     if mapping is not None and mapping.startswith("address"):
-        return (
+        return [
             "Your NAT gives every destination another port (mapping"
             f" {mapping}), so the port that the rendezvous sees is not the one that"
-            " the peer has to send to. A port forwarding to a fixed --port, UPnP on"
-            " the router, or IPv6 would make a direct path possible."
-        )
-    if not checks.evidence.get("heardFrom") and mapping is None:
-        return (
+            " the peer has to send to.",
+            OPENED.format(where="here"),
+        ]
+    if situation.last["checks"].evidence.get("heardFrom"):
+        return [
+            "The peer's packets arrive here but no answers do: a firewall on one"
+            " side lets only one direction pass."
+        ]
+    if mapping is None:
+        return [
             "One of the two sides has a NAT that gives every destination another"
             " port, or a firewall that drops UDP; which of them is not known,"
             " because the rendezvous has one address only."
-        )
-    if not checks.evidence.get("heardFrom"):
-        return (
-            "Your side keeps one port for all destinations, so the cause is"
-            " probably at the peer: a NAT that gives every destination another"
-            " port, or a firewall that drops UDP. Ask there for `punchd status`."
-        )
-    return (
-        "The peer's packets arrive here but no answers do: a firewall on one side"
-        " lets only one direction pass."
-    )
+        ]
+    return [
+        "Your side keeps one port for all destinations, so the cause is probably at"
+        " the peer: a NAT that gives every destination another port, or a firewall"
+        " that drops UDP. Ask there for `punchd why`."
+    ]

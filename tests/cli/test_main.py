@@ -117,7 +117,7 @@ def testVersionAndHelp(capsys: Capture) -> None:
     out = capsys.readouterr().out
     assert out.startswith(f"punchd {__version__}\n" * 2)
     assert [row[0] for row in COMMANDS if f"    {row[0]} " not in out] == []
-    assert "Usage: punchd why PEER\n" in out
+    assert "Usage: punchd why [--json] PEER\n" in out
 
 
 @pytest.mark.parametrize("row", COMMANDS, ids=lambda row: row[0])

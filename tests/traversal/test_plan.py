@@ -13,7 +13,7 @@ from punchd._plugins import pluginsByName
 from punchd.interfaces import ITraversalStrategy
 from punchd.nat.model import Allocation, Anchor, PortModel
 from punchd.traversal.builtin import BUILTIN
-from punchd.traversal.explain import explain
+from punchd.traversal.explain import Situation, explain
 from punchd.traversal.plan import plan, why
 from punchd.traversal.spray import Shuffle
 from punchd.traversal.verdict import Outcome, Reason, Verdict
@@ -134,10 +134,11 @@ def test_filtered_explained(reason: Reason, words: list[str]) -> None:
         Verdict("tcp", Outcome.FAILED, reason, {"attempts": counts, "seconds": 9}),
         Verdict("traversal", Outcome.FAILED, Reason.NOT_MEASURED, evidence),
     ]
-    text = "\n".join(explain("b", "relayed", "relayed", "relay", None, verdicts))
-    for word in [*words, "UDP on your side", "UDP out on your side"]:
+    found = explain("b", Situation(state="relayed", kind="relayed", verdicts=verdicts))
+    text = "\n".join(found.lines)
+    for word in [*words, "Your network blocks UDP", "Let UDP out of your network"]:
         assert word in text
-    assert "at the peer" not in text
+    assert "peer's network" not in text and "at the peer" not in text
 
 
 @pytest.mark.parametrize(
@@ -154,8 +155,7 @@ def test_explained(ours: str, theirs: str, words: list[str]) -> None:
     evidence = why(MODELS[ours], MODELS[theirs])
     verdict = Verdict("traversal", Outcome.FAILED, Reason.OUT_OF_REACH, evidence)
     checks = Verdict("checks", Outcome.FAILED, Reason.NO_ANSWER)
-    text = "\n".join(
-        explain("b", "relayed", "relayed", "relay", None, [checks, verdict])
-    )
+    situation = Situation(state="relayed", kind="relayed", verdicts=[checks, verdict])
+    text = "\n".join(explain("b", situation).lines)
     for word in words:
         assert word in text
