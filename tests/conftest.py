@@ -18,6 +18,7 @@ from typing import Any, cast
 
 import pytest
 import pytest_twisted
+from hypothesis import settings
 from twisted.internet import defer, task
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import (
@@ -39,6 +40,10 @@ LAST_ALARM = 10
 
 #: With this set, a test of the kernel lab or of interoperation may not be skipped.
 REQUIRE_LAB = "PUNCHD_REQUIRE_LAB"
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("punchd", deadline=None)
+settings.load_profile("punchd")
 
 _HERE = Path(__file__).parent
 _FOLDER_MARKS = ("lab", "interop")
