@@ -26,7 +26,7 @@ PATIENCE: Final = 4.0
 #: Milliseconds that sent data may stay unacknowledged (RFC 5482).
 _USER_TIMEOUT: Final = 20_000
 #: Bytes that the kernel may hold unsent, so that they wait where they are counted.
-_UNSENT: Final = 64 << 10
+_UNSENT: Final = 32 << 10
 
 
 def boundSocket(family: int, port: int) -> socket.socket:

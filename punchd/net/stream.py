@@ -3,8 +3,10 @@ Datagrams on a TCP connection: each behind its length in two bytes (RFC 4571), a
 ICE over TCP has it (RFC 6544, section 3).
 
 A stream that does not get rid of what it is given must not hoard it: what was
-sent seconds ago is of no use to QUIC.  So only so much waits, what comes on top
-of that is dropped and counted, and checks do not wait behind data.
+sent seconds ago is of no use to QUIC.  So nothing more is taken while the first of
+what waits has waited for long, or while too much does; it is dropped and counted.
+Bursts are taken: a loss at the beginning, when TCP is still slow, would slow QUIC
+down for long.  Checks do not wait behind data.
 """
 
 from __future__ import annotations
@@ -20,10 +22,18 @@ from zope.interface import implementer
 
 from punchd.stun.message import isMessage
 
-#: Bytes that may wait for room in the transport.
-MOST_WAITING: Final = 256 << 10
-#: Bytes that the transport may hold before it asks for a pause.
+#: Bytes that may wait for room in the transport, however long they do, and however
+#: short.
+LEAST_WAITING: Final = 64 << 10
+MOST_WAITING: Final = 2 << 20
+#: Seconds that the first of them may have waited for more to be taken.
+PATIENCE: Final = 0.5
+#: Bytes that the transport may hold before it asks for a pause, and about how many it
+#: gets at a time.
 TRANSPORT_BUFFER: Final = 16 << 10
+BATCH: Final = 32 << 10
+#: Bytes that are read at a time.
+READ: Final = 256 << 10
 #: What two bytes can tell (RFC 4571, section 2).
 LARGEST: Final = 0xFFFF
 
@@ -89,22 +99,21 @@ class DatagramStream(Protocol):
         self,
         received: Callable[[list[bytes]], None],
         lost: Callable[[str], None],
-        *,
-        mostWaiting: int = MOST_WAITING,
+        seconds: Callable[[], float],
     ) -> None:
         """
         @param received: called with the datagrams of each read.
         @param lost: called once, with some words for people.
-        @param mostWaiting: bytes that may wait here.
+        @param seconds: the time, monotonic.
         """
         self.counters: Counter[str] = Counter()
         self._received = received
         self._lost = lost
-        self._most = mostWaiting
+        self._seconds = seconds
         self._deframer = Deframer()
         self._paused = False
         self._urgent: list[bytes] = []
-        self._waiting: deque[bytes] = deque()
+        self._waiting: deque[tuple[float, bytes]] = deque()
         self._size = 0
 
     def connectionMade(self) -> None:
@@ -113,7 +122,7 @@ class DatagramStream(Protocol):
         """
         transport: Any = self.transport
         transport.setTcpNoDelay(True)
-        transport.bufferSize = TRANSPORT_BUFFER
+        transport.bufferSize = READ
         transport.registerProducer(self, True)
 
     def sendDatagrams(self, datagrams: Iterable[bytes]) -> None:
@@ -126,15 +135,23 @@ class DatagramStream(Protocol):
         if not self._paused:
             datagrams = list(datagrams)
             self.counters["sent"] += len(datagrams)
+            # The transport has one number for two things.
+            transport.bufferSize = TRANSPORT_BUFFER
             transport.write(framed(datagrams))
+            transport.bufferSize = READ
             return
+        now = self._seconds()
+        first = self._waiting[0][0] if self._waiting else now
+        most = MOST_WAITING if now - first < PATIENCE else LEAST_WAITING
         for datagram in datagrams:
-            if self._size + len(datagram) > self._most:
+            if self._size + len(datagram) > most:
                 self.counters["dropped"] += 1
                 continue
             self._size += len(datagram)
-            queue: Any = self._urgent if isMessage(datagram) else self._waiting
-            queue.append(datagram)
+            if isMessage(datagram):
+                self._urgent.append(datagram)
+            else:
+                self._waiting.append((now, datagram))
 
     @property
     def waiting(self) -> int:
@@ -160,8 +177,8 @@ class DatagramStream(Protocol):
             batch = self._urgent
             self._urgent = []
             size = sum(map(len, batch))
-            while self._waiting and size < TRANSPORT_BUFFER:
-                datagram = self._waiting.popleft()
+            while self._waiting and size < BATCH:
+                datagram = self._waiting.popleft()[1]
                 size += len(datagram)
                 batch.append(datagram)
             self._size -= size

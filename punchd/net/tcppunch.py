@@ -146,6 +146,7 @@ class StreamPort:
 
     @ivar family: 4 or 6.
     @ivar base: our address, as candidates name it.
+    @ivar dropped: how many datagrams of connections that ended found no room.
     """
 
     def __init__(
@@ -171,6 +172,7 @@ class StreamPort:
         self._streams: dict[Address, DatagramStream] = {}
         self._expected: set[str] = set()
         self._closed = False
+        self.dropped = 0
         try:
             bound = boundSocket(self.family, 0)
         except OSError as e:
@@ -192,13 +194,6 @@ class StreamPort:
         To whom there are connections.
         """
         return list(self._streams)
-
-    @property
-    def dropped(self) -> int:
-        """
-        How many datagrams there was no room for.
-        """
-        return sum(each.counters["dropped"] for each in self._streams.values())
 
     # --- servers
 
@@ -289,10 +284,13 @@ class StreamPort:
             self._receiver.runsReceived([run])
 
         def lost(reason: str) -> None:
+            self.dropped += stream.counters["dropped"]
             if self._streams.pop(remote, None) is not None:
                 self._listener.streamLost(self.base, remote, reason)
 
-        stream = self._streams[remote] = DatagramStream(received, lost)
+        stream = self._streams[remote] = DatagramStream(
+            received, lost, self._reactor.seconds
+        )
         # Once it has its transport.
         self._reactor.callLater(0, self._made, remote, stream)
         return stream
@@ -346,4 +344,5 @@ class StreamPort:
         self.settle()
         streams, self._streams = self._streams, {}
         for stream in streams.values():
+            self.dropped += stream.counters["dropped"]
             stream.close()

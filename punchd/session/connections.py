@@ -95,13 +95,13 @@ class Connections:
         port = self.ports.pop(base, None)
         if port is None:
             return
-        if port.remotes:
-            self.log.debug(
-                "A TCP port is closed: {dropped} datagrams found no room",
-                dropped=port.dropped,
-            )
         self._socket.removeStream(base)
         port.close()
+        if port.dropped:
+            self.log.debug(
+                "{dropped} datagrams found no room on TCP connections",
+                dropped=port.dropped,
+            )
         self._withdraw(base)
 
     def closeAll(self) -> None:

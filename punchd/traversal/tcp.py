@@ -66,7 +66,7 @@ class TCPAttempt:
         self._theirs: dict[str, str] = {}
         self._ours: dict[str, str] = {}
         self._toldBy: float | None = None
-        self._told = False
+        self._told = self._public = False
         self._fireAt: float | None = None
         self._fired = False
         self._again: dict[tuple[Address, Address], float] = {}
@@ -87,7 +87,7 @@ class TCPAttempt:
         self._round = number
         self._ports = {}
         self._aim = self._fireAt = None
-        self._told = self._fired = False
+        self._told = self._fired = self._public = False
         self._again = {}
         self._until = now + 2 * _PATIENCE + 4 * field.rtt
         for family in (4, 6):
@@ -130,6 +130,7 @@ class TCPAttempt:
         ports = list(self._ports.values())
         self._ours = {_familyOf(p.base): p.mapping().value for p in ports}
         candidates = [each for port in ports for each in port.candidates()]
+        self._public = any(not isForbiddenPeer(c.address[0]) for c in candidates)
         field.tell(
             {
                 "round": self._round,
@@ -173,6 +174,9 @@ class TCPAttempt:
         if self._hopeless():
             if self._field.leader:
                 self._end(Reason.OUT_OF_REACH, now)
+            return
+        if self._field.leader and not (self._public or self._targets()):
+            self._end(Reason.NO_CANDIDATES, now)
             return
         self._fireAt = when
         self._until = when + _ROUND + 3 * self._field.rtt

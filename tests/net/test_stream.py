@@ -4,15 +4,25 @@ Tests for L{punchd.net.stream}.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.testing import StringTransport
 from zope.interface.verify import verifyClass
 
-from punchd.net.stream import LARGEST, DatagramStream, Deframer, framed
+from punchd.net.stream import (
+    BATCH,
+    LARGEST,
+    LEAST_WAITING,
+    MOST_WAITING,
+    PATIENCE,
+    DatagramStream,
+    Deframer,
+    framed,
+)
 from punchd.stun.message import Method, request
 
 CHECK = request(Method.BINDING, bytes(12)).serialize(fingerprint=True)
@@ -29,13 +39,15 @@ class Transport(StringTransport):
         self.noDelay = enabled
 
 
-def made(**options: Any) -> tuple[DatagramStream, Transport, list[bytes], list[str]]:
+def made(
+    seconds: Callable[[], float] = lambda: 0.0,
+) -> tuple[DatagramStream, Transport, list[bytes], list[str]]:
     """
     A connected stream, its transport, what it received and why it was lost.
     """
     received: list[bytes] = []
     lost: list[str] = []
-    stream = DatagramStream(received.extend, lost.append, **options)
+    stream = DatagramStream(received.extend, lost.append, seconds)
     transport = Transport()
     stream.makeConnection(transport)
     return stream, transport, received, lost
@@ -102,15 +114,47 @@ def test_bounded() -> None:
     While the transport has enough, so many bytes wait, and checks first; what comes
     on top is dropped and counted.
     """
-    stream, transport, _, _ = made(mostWaiting=100 + len(CHECK))
+    stream, transport, _, _ = made()
     stream.pauseProducing()
-    stream.sendDatagrams([b"a" * 50, b"b" * 50, CHECK, b"c"])
+    stream.sendDatagrams([b"a" * 1000, b"b" * 1000, CHECK])
+    stream.sendDatagrams([bytes(1000)] * 3000)
     assert transport.value() == b""
-    assert stream.waiting == 100 + len(CHECK)
-    assert stream.counters["dropped"] == 1
+    assert MOST_WAITING - 1000 < stream.waiting <= MOST_WAITING
+    waiting = (stream.waiting - len(CHECK)) // 1000
+    assert stream.counters["dropped"] == 3002 - waiting
     stream.resumeProducing()
-    assert transport.value() == framed([CHECK, b"a" * 50, b"b" * 50])
+    first = framed([CHECK, b"a" * 1000, b"b" * 1000])
+    assert transport.value().startswith(first)
     assert stream.waiting == 0
+
+
+@pytest.mark.parametrize("rate", [100_000, 1_000_000, 100_000_000])
+def test_slow(rate: int) -> None:
+    """
+    However fast the transport is, nothing waits for much longer than half a second,
+    and nothing is dropped without need.
+    """
+    now = [0.0]
+    stream, transport, _, _ = made(lambda: now[0])
+    write = transport.write
+
+    def taking(data: bytes) -> None:
+        write(data)
+        stream.pauseProducing()
+        now[0] += len(data) / rate
+
+    transport.write = taking  # type: ignore[method-assign]
+    longest = 0.0
+    stream.pauseProducing()
+    while now[0] < 10.0 and stream.counters["sent"] < 20_000:
+        # Twice as much as leaves.
+        stream.sendDatagrams([bytes(1200)] * (2 * BATCH // 1200))
+        longest = max(longest, stream.waiting / rate)
+        stream.resumeProducing()
+        transport.clear()
+    assert longest < 2.5 * PATIENCE + LEAST_WAITING / rate
+    assert longest > min(0.9 * PATIENCE, 0.9 * MOST_WAITING / rate)
+    assert stream.counters["dropped"] > 0.3 * stream.counters["sent"]
 
 
 def test_pausedAgain() -> None:
@@ -129,7 +173,7 @@ def test_pausedAgain() -> None:
     transport.write = pausing  # type: ignore[method-assign]
     stream.resumeProducing()
     sent = len(transport.value())
-    assert 0 < sent < 20_000
+    assert 0 < sent < 40_000
     assert stream.waiting == 40 * 1200 - sent // 1202 * 1200
 
 

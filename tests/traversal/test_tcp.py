@@ -180,6 +180,18 @@ def test_deaf() -> None:
     }
 
 
+def test_nowhere() -> None:
+    """
+    Where neither side knows a public address, nothing is tried.
+    """
+    world = World([(None, None)], [(None, None)])
+    world.run(5.0)
+    for side in (world.a, world.b):
+        reason, evidence = side.ends[0]
+        assert reason is Reason.NO_CANDIDATES
+        assert (evidence["rounds"], evidence["attempts"]) == (1, {})
+
+
 def test_sequential() -> None:
     """
     Ports in a row are met at the next ones, in the same order on both sides.
