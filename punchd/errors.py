@@ -149,6 +149,12 @@ class PeerUnavailable(RemoteError):
     """
 
 
+class PairingFailed(RemoteError):
+    """
+    The invitation could not be used.
+    """
+
+
 class OfferError(RemoteError):
     """
     A signed message of the peer cannot be accepted.

@@ -5,7 +5,6 @@ C{punchd connect}.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -25,6 +24,7 @@ from punchd.session.stream import Stream
 from punchd.signaling.url import RendezvousURL
 
 from .command import Command, Console
+from .signals import Signals
 from .status import size
 
 #: Seconds between two progress lines.
@@ -104,36 +104,6 @@ class ConnectOptions(Command):
                 await portal.stop()
 
         return int(console.wait(work))
-
-
-class Signals:
-    """
-    I end the program in good order when it is told to end.
-
-    @ivar number: by which signal it was.
-    """
-
-    def __init__(self, reactor: Any, running: Deferred[int]) -> None:
-        self.number: int = signal.SIGINT
-        self._reactor = reactor
-        self._running: Deferred[int] | None = running
-        # The reactor's own handlers do not tell which one it was.
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            # What was started to survive a hang-up does.
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, self._came)
-
-    def _came(self, number: int, frame: object) -> None:
-        self.number = number
-        self._reactor.callFromThread(self._end)
-
-    def _end(self) -> None:
-        running, self._running = self._running, None
-        if running is not None:
-            running.cancel()
-        elif self._reactor.running:
-            # Whoever says it twice does not want to wait for goodbyes.
-            self._reactor.stop()
 
 
 class Connection:

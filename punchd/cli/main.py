@@ -26,6 +26,10 @@ COMMANDS = (
     ("why", "why", "WhyOptions", "Say why the path to a peer is what it is."),
     ("doctor", "doctor", "DoctorOptions", "Examine the NAT and the rendezvous."),
     ("connect", "connect", "ConnectOptions", "Join stdin and stdout to a service."),
+    ("invite", "pairing", "InviteOptions", "Make a code for another machine."),
+    ("accept", "pairing", "AcceptOptions", "Use the code of another machine."),
+    ("allow", "allow", "AllowOptions", "Let a peer use services, or list who may."),
+    ("disallow", "allow", "DisallowOptions", "Take that back."),
     ("ping", "ping", "PingOptions", "Measure the round trip to a peer."),
     ("demo", "demo", "DemoOptions", "Punch a hole between two NATs, here and now."),
 )

@@ -53,6 +53,7 @@ class PunchClient(MultiService):
     @ivar links: the connections to the rendezvous.
     @ivar memory: what was learned about networks.
     @ivar upkeep: decides how often idle paths are used.
+    @ivar onReload: called when files have changed that concern the client.
     @ivar portMapper: asks routers for ports, unless there is nothing to ask by.
     """
 
@@ -91,6 +92,7 @@ class PunchClient(MultiService):
         self.port = port
         self.socket = PunchingSocket(network, Demux())
         self.gathering = Gathering(self.socket)
+        self.onReload: Callable[[], object] = lambda: None
         self.links = Links(network, urls, identity, self, proxyFor)
         self.context = Context(
             identity,
@@ -188,6 +190,13 @@ class PunchClient(MultiService):
         @return: fires when a rendezvous knows us.
         """
         return self.links.whenRegistered(failAfterFailures)
+
+    def reload(self) -> None:
+        """
+        Take over what has changed in files, and end what is not permitted any more.
+        """
+        self.onReload()
+        self.peers.permissionsChanged()
 
     def open(
         self, peerId: str, service: str, datagrams: bool = False

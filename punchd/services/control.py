@@ -29,10 +29,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from punchd.errors import ControlError, PunchError, StateError
+from punchd.forward.rules import checkName
 from punchd.forward.serving import Offer
 from punchd.session.tube import Tube
 
 from .handover import Handover
+from .pairing import PairingDesk
 from .state import StateFolder
 from .status import Status
 
@@ -64,6 +66,11 @@ class Controlled(Protocol):
         @return: in plain words, why the path to the peer is what it is.
         """
 
+    def reload(self) -> Any:
+        """
+        Take over what has changed in files.
+        """
+
     def ping(self, peer: str, count: int) -> defer.Deferred[list[float | None]]:
         """
         @param peer: a peer id.
@@ -78,6 +85,16 @@ _COMMANDS: dict[str, dict[str, type]] = {
     "status": {},
     "why": {"peer": str},
     "ping": {"peer": str, "count": int},
+    "reload": {},
+    "invite": {"services": list, "everything": bool, "name": str, "called": str},
+    "invited": {"code": str},
+    "accept": {
+        "code": str,
+        "services": list,
+        "everything": bool,
+        "name": str,
+        "called": str,
+    },
     "open": {"peer": str},
     "take": {"token": str},
     "serve": {"service": str, "allow": list},
@@ -102,10 +119,12 @@ class ControlProtocol(LineReceiver):
         controlled: Controlled,
         clock: IReactorTime,
         handover: Handover | None = None,
+        pairing: PairingDesk | None = None,
     ) -> None:
         self._controlled = controlled
         self._clock = clock
         self._handover = handover
+        self._pairing = pairing
         self._idle: IDelayedCall | None = None
         self._answering: defer.Deferred[Any] | None = None
         self._tube: Tube | None = None
@@ -177,6 +196,10 @@ class ControlProtocol(LineReceiver):
 
     def _perform(self, line: bytes) -> Any:
         name, arguments = _parseRequest(line)
+        if name in ("invite", "invited", "accept"):
+            if self._pairing is None:
+                raise ControlError("This client cannot pair.")
+            return getattr(self._pairing, name)(**arguments)
         if name not in ("open", "take", "serve"):
             return getattr(self._controlled, name)(**arguments)
         if self._handover is None or self._offer is not None:
@@ -236,10 +259,12 @@ class ControlFactory(Factory):
         controlled: Controlled,
         clock: IReactorTime,
         handover: Handover | None = None,
+        pairing: PairingDesk | None = None,
     ) -> None:
         self._controlled = controlled
         self._clock = clock
         self.handover = handover
+        self.pairing = pairing
         self.connections: set[ControlProtocol] = set()
 
     def buildProtocol(self, addr: object) -> ControlProtocol | None:
@@ -248,7 +273,9 @@ class ControlFactory(Factory):
         """
         if len(self.connections) >= MAX_CONNECTIONS:
             return None
-        protocol = ControlProtocol(self._controlled, self._clock, self.handover)
+        protocol = ControlProtocol(
+            self._controlled, self._clock, self.handover, self.pairing
+        )
         protocol.factory = self
         return protocol
 
@@ -264,13 +291,15 @@ class ControlService(Service):
         folder: StateFolder,
         controlled: Controlled,
         handover: Handover | None = None,
+        pairing: PairingDesk | None = None,
     ) -> None:
         """
         @param handover: gives streams to programs; L{None} where there are none.
+        @param pairing: invites and accepts.
         """
         self._reactor = reactor
         self._folder = folder
-        self._factory = ControlFactory(controlled, reactor, handover)
+        self._factory = ControlFactory(controlled, reactor, handover, pairing)
         self._listening: defer.Deferred[IListeningPort] | None = None
 
     def startService(self) -> None:
@@ -299,6 +328,8 @@ class ControlService(Service):
         listening, self._listening = self._listening, None
         if self._factory.handover is not None:
             self._factory.handover.stop()
+        if self._factory.pairing is not None:
+            self._factory.pairing.stop()
         for protocol in list(self._factory.connections):
             protocol._abort()
         if listening is None:
@@ -320,6 +351,8 @@ def _parseRequest(line: bytes) -> tuple[str, dict[str, Any]]:
         raise ControlError(f"The arguments of {name!r} are not as expected.")
     if not all(isinstance(peer, str) for peer in request.get("allow", ())):
         raise ControlError("The peers to allow are not given by their ids.")
+    for service in request.get("services", ()):
+        checkName(service)
     if not 1 <= request.get("count", 1) <= MAX_PINGS:
         raise ControlError(f"The count is not between 1 and {MAX_PINGS}.")
     return name, request

@@ -5,13 +5,14 @@ The connections to the rendezvous, one each, as one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, TimeoutError, fail, succeed
 from twisted.python.failure import Failure
 
 from punchd.core import Address
+from punchd.errors import PairingFailed
 from punchd.identity import Identity
 from punchd.interfaces import INetwork
 from punchd.net.proxy import ProxyFor, noProxy
@@ -204,6 +205,53 @@ class Links(MultiService):
         self._leases.discard(name)
         if known and link is not None and link.connection is not None:
             link.connection.send(commands.Release, name=name)
+
+    # --- pairing
+
+    def invite(self) -> Deferred[dict[str, Any]]:
+        """
+        Get a nameplate.
+
+        @return: fires with the response to L{commands.Invite}; fails with
+            L{PairingFailed}.
+        """
+        return self._ask(commands.Invite, ANSWER)
+
+    def exchange(
+        self, nameplate: int, message: bytes, seconds: float
+    ) -> Deferred[bytes]:
+        """
+        Bring a message to the other side of a nameplate, and wait for its next one.
+        """
+        asked = self._ask(
+            commands.Exchange, seconds, nameplate=nameplate, message=message
+        )
+        return asked.addCallback(lambda answer: bytes(answer["message"]))
+
+    def withdraw(self, nameplate: int) -> None:
+        """
+        The nameplate is not needed any more.
+        """
+        link = self._first()
+        if link is not None and link.connection is not None:
+            link.connection.send(commands.Withdraw, nameplate=nameplate)
+
+    def _ask(self, command: Any, seconds: float, **words: Any) -> Deferred[Any]:
+        link = self._first()
+        if link is None or link.connection is None:
+            return fail(PairingFailed("The rendezvous cannot be reached now."))
+        asked = link.connection.ask(command, seconds, **words)
+
+        def failed(failure: Failure) -> NoReturn:
+            if failure.check(PairingFailed):
+                failure.raiseException()
+            if failure.check(TimeoutError):
+                raise PairingFailed("Nobody came in time.")
+            raise PairingFailed(
+                "The rendezvous was lost, or it is older and knows no invitations."
+            )
+
+        return asked.addErrback(failed)
 
     def _remember(self, dialId: str, link: RendezvousLink) -> None:
         self._dials[dialId] = link

@@ -22,6 +22,7 @@ from punchd.signaling.url import RendezvousURL
 from .client import PunchClient
 from .control import ControlService
 from .handover import Handover
+from .pairing import PairingDesk
 from .running import Serving as Offer
 from .state import StateFolder
 
@@ -67,7 +68,16 @@ class OwnClient(MultiService):
             self.punch,
             self._serving,
         )
-        control = ControlService(network.reactor, folder, self.punch, handover)
+        self.pairing = PairingDesk(
+            folder,
+            self.punch.links,
+            self.punch.context.identity.peerId,
+            network.entropy,
+            self.punch.reload,
+        )
+        control = ControlService(
+            network.reactor, folder, self.punch, handover, self.pairing
+        )
         control.setServiceParent(self)
 
     def status(self) -> Deferred[dict[str, Any]]:
@@ -81,6 +91,13 @@ class OwnClient(MultiService):
         Open a stream to a service of a peer.
         """
         return self.punch.open(peerId, service)
+
+    def pair(self, command: str, **words: Any) -> Deferred[dict[str, Any]]:
+        """
+        Invite, wait for who was invited, or accept.
+        """
+        ready = self.punch.whenRegistered(failAfterFailures=3)
+        return ready.addCallback(lambda _: getattr(self.pairing, command)(**words))
 
     def serve(
         self,

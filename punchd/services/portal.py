@@ -46,6 +46,11 @@ class Door(Protocol):
         Open a stream; data may be written to it at once.
         """
 
+    def pair(self, command: str, **words: Any) -> Deferred[dict[str, Any]]:
+        """
+        @param command: of L{punchd.services.pairing.PairingDesk}.
+        """
+
     def serve(
         self,
         service: str,

@@ -5,6 +5,7 @@ passed on.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from punchd.signaling.boxes import FIRST_BOX
 from punchd.signaling.directory import Dial, Directory, Presence
 from punchd.signaling.lease import Leases
 
+from .nameplates import Nameplates
 from .signalingconnection import SignalingConnection
 
 #: A listener has this long to answer a dial.
@@ -54,6 +56,7 @@ class Registrar:
 
     @ivar offering: what clients are told as they register.
     @ivar counters: what happened, by name.
+    @ivar nameplates: where clients meet that do not know each other yet.
     """
 
     log = Logger()
@@ -75,6 +78,7 @@ class Registrar:
         self.offering = offering
         self.counters: Counter[str] = Counter()
         self._leases = Leases()
+        self.nameplates = Nameplates(clock, os.urandom)
         self._expiry: IDelayedCall | None = None
         self._whenIdle: Callable[[], object] | None = None
         self._connections: set[SignalingConnection] = set()
@@ -99,6 +103,7 @@ class Registrar:
         A connection was lost.
         """
         self._connections.discard(connection)
+        self.nameplates.gone(connection)
         presence, connection.presence = connection.presence, None
         if presence is not None and presence.connection is connection:
             self._departed(presence, connection)
@@ -122,6 +127,7 @@ class Registrar:
         for connection in list(self._connections):
             connection.say(commands.Goodbye, seconds=1.0)
             connection.loseConnection()
+        self.nameplates.stop()
         for refusal in list(self._refusals):
             refusal.cancel()
         stopping: Deferred[None] = Deferred()

@@ -23,6 +23,9 @@ from punchd.session.tube import Tube
 from .asking import ask, connect, parseAnswer
 from .state import StateFolder
 
+#: Seconds after which nobody who was invited comes any more.
+PAIRING = 660.0
+
 #: Takes a stream that a peer opened: its id, the service, the stream.
 TakeStream = Callable[[str, str, Stream], None]
 
@@ -60,6 +63,13 @@ class Running:
         tube = Tube(self._reactor, "", peerId, service)
         request = {"command": "open", "peer": peerId}
         return Deferred.fromCoroutine(self._join(tube, request))
+
+    def pair(self, command: str, **words: Any) -> Deferred[dict[str, Any]]:
+        """
+        Invite, wait for who was invited, or accept.
+        """
+        asked = ask(self._reactor, self._folder, command, PAIRING, **words)
+        return Deferred.fromCoroutine(asked)
 
     def serve(
         self,

@@ -18,6 +18,8 @@ from punchd.signaling.boxes import FIRST_BOX, BoundedAMP
 from punchd.signaling.directory import Presence
 from punchd.stun.limit import PrefixLimit
 
+from .nameplates import TERM
+
 if TYPE_CHECKING:
     from .registrar import Registrar
 
@@ -46,6 +48,9 @@ class SignalingConnection(BoundedAMP):
                 commands.Renew: self.renew,
                 commands.Lease: self.lease,
                 commands.Release: self.release,
+                commands.Invite: self.invite,
+                commands.Exchange: self.exchange,
+                commands.Withdraw: self.withdraw,
                 commands.Ping: self.ping,
             },
             patience=patience,
@@ -156,6 +161,29 @@ class SignalingConnection(BoundedAMP):
         @see: L{commands.Release}.
         """
         self.registrar.release(self._registered(), name)
+        return {}
+
+    def invite(self) -> dict[str, Any]:
+        """
+        @see: L{commands.Invite}.
+        """
+        self._registered()
+        return {"nameplate": self.registrar.nameplates.make(self), "seconds": TERM}
+
+    def exchange(self, nameplate: float, message: bytes) -> Deferred[dict[str, Any]]:
+        """
+        @see: L{commands.Exchange}.
+        """
+        self._registered()
+        plates = self.registrar.nameplates
+        exchanged = plates.exchange(self, self.host, int(nameplate), message)
+        return exchanged.addCallback(lambda message: {"message": message})
+
+    def withdraw(self, nameplate: float) -> dict[str, Any]:
+        """
+        @see: L{commands.Withdraw}.
+        """
+        self.registrar.nameplates.withdraw(self, int(nameplate))
         return {}
 
     def ping(self) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import platformdirs
 from punchd.errors import StateError
 from punchd.identity import Identity, load
 
+from .permissions import PermissionFile
 from .petnames import Petnames
 
 #: C{sun_path} has 108 bytes on Linux and 104 on macOS and BSD, with a null byte.
@@ -38,6 +39,7 @@ class StateFolder:
 
     @ivar path: the absolute path of the folder.
     @ivar petnames: the names of peers.
+    @ivar permissions: what they may use, beside what C{--allow} says.
     """
 
     def __init__(self, path: str | None = None) -> None:
@@ -52,6 +54,7 @@ class StateFolder:
         self._lock: int | None = None
         self._make()
         self.petnames = Petnames(self.file("peers"), self.write, self.mutex)
+        self.permissions = PermissionFile(self.file("allowed"), self.write, self.mutex)
 
     def _make(self) -> None:
         try:

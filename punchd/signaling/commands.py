@@ -15,7 +15,7 @@ from typing import Any, Final
 from twisted.protocols import amp
 
 from punchd.core import Address
-from punchd.errors import PeerUnavailable, RendezvousRefused
+from punchd.errors import PairingFailed, PeerUnavailable, RendezvousRefused
 
 #: The version of this vocabulary.
 VERSION: Final = 1
@@ -27,6 +27,8 @@ MAX_DATAGRAMS: Final = 64
 #: Signed bytes in one command.
 MAX_SEALED: Final = 32 * 1024
 MAX_REASON: Final = 200
+#: A message between two who pair.
+MAX_PAIRING: Final = 4096
 MAX_ADDRESSES: Final = 64
 
 
@@ -268,6 +270,36 @@ class Release(amp.Command):
     """
 
     arguments = [(b"name", Text(64))]
+    requiresAnswer = False
+
+
+class Invite(amp.Command):
+    """
+    Get a number under which somebody who knows it can exchange messages with us.
+    """
+
+    response = [(b"nameplate", _number), (b"seconds", _number)]
+    errors = {PairingFailed: b"PAIRING_FAILED"}
+
+
+class Exchange(amp.Command):
+    """
+    Bring a message to the other side of a nameplate, unless it is empty, and wait
+    for its next one.  The first who does so, other than the one who has the
+    nameplate, is the other side; there will be no other.
+    """
+
+    arguments = [(b"nameplate", _number), (b"message", Blob(MAX_PAIRING))]
+    response = [(b"message", Blob(MAX_PAIRING))]
+    errors = {PairingFailed: b"PAIRING_FAILED"}
+
+
+class Withdraw(amp.Command):
+    """
+    The nameplate is not needed any more.
+    """
+
+    arguments = [(b"nameplate", _number)]
     requiresAnswer = False
 
 

@@ -38,6 +38,7 @@ from punchd.services.client import PunchClient
 from punchd.services.control import ControlService
 from punchd.services.handover import Handover
 from punchd.services.memory import Memory
+from punchd.services.pairing import PairingDesk
 from punchd.services.state import StateFolder
 from punchd.signaling.url import RendezvousURL
 
@@ -246,8 +247,14 @@ class Client(MultiService):
 
         publisher = Publisher(network, publications, nameOf)
         # Programs on this machine may offer services, too.
+        self._allowances = Allowances(
+            [*options.allow, *folder.permissions.all()],
+            folder.resolve,
+            anyone=options["allow-anyone"],
+        )
+        self._options = options
         serving = Serving(
-            Allowances(options.allow, folder.resolve, anyone=options["allow-anyone"]),
+            self._allowances,
             publisher,
             lambda service: service in publisher.publications,
         )
@@ -271,6 +278,7 @@ class Client(MultiService):
             makeSleepDetector=SleepDetector,
             onGaveUp=self._gaveUp,
         )
+        self.punch.onReload = self._reload
         self.punch.setServiceParent(self)
         for rule in forwards:
             peerId = folder.resolve(rule.peer)
@@ -283,7 +291,11 @@ class Client(MultiService):
             forwarder.setServiceParent(self)
         ownId = self.punch.context.identity.peerId
         handover = Handover(reactor, network.entropy, ownId, self.punch, serving)
-        ControlService(reactor, folder, self.punch, handover).setServiceParent(self)
+        desk = PairingDesk(
+            folder, self.punch.links, ownId, network.entropy, self.punch.reload
+        )
+        control = ControlService(reactor, folder, self.punch, handover, desk)
+        control.setServiceParent(self)
         # For programs that run when this one does not.
         urls = "".join(f"{url}\n" for url in options.urls)
         folder.write("rendezvous", urls.encode())
@@ -305,6 +317,10 @@ class Client(MultiService):
         # a dial milliseconds.
         gc.collect()
         gc.freeze()
+
+    def _reload(self) -> None:
+        rules = [*self._options.allow, *self._folder.permissions.all()]
+        self._allowances.replace(rules)
 
     def _gaveUp(self, failure: Failure) -> None:
         """
