@@ -58,6 +58,7 @@ class Presence:
         self.surveyor = Surveyor(
             context.socket.network, lambda: context.mode != "relay"
         )
+        context.surveyed = self.surveyor.model
         self.openerTtl = OpenerTtl(context.socket.network, self._ttlMeasured)
 
     def registered(self, registration: Registration) -> None:

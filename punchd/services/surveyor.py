@@ -16,12 +16,16 @@ from twisted.python.failure import Failure
 from punchd.core import Address
 from punchd.interfaces import INetwork
 from punchd.nat.behavior import Filtering, Mapping
+from punchd.nat.model import PortModel
 
 from .status import NatStatus
 from .survey import Knowledge, Survey
 
 #: Seconds from the registration: dials that wait for it come first.
 PAUSE: Final = 3.0
+
+#: What a model has to have to be used for an attempt: else a fresh one is made.
+CONFIDENT: Final = 0.9
 
 #: Seconds for which a survey of one network is good.
 VALID: Final = 3600.0
@@ -93,6 +97,23 @@ class Surveyor:
         self._survey.behavior(server, alternate).addCallbacks(ended, failed).addErrback(
             failed
         )
+
+    def model(self, mapped: Address | None) -> tuple[PortModel, float] | None:
+        """
+        @param mapped: where the punching socket is seen now.
+
+        @return: how our NAT chooses ports and when that was measured, if it is
+            sure and still the same NAT.
+        """
+        known = self.knowledge
+        if known is None or mapped is None:
+            return None
+        model = known.model
+        same = mapped[0] in [host for host, _ in model.hosts]
+        here = self._hosts == self._network.localHosts()
+        if not (same and here) or model.confidence < CONFIDENT:
+            return None
+        return model, known.measuredAt
 
     def complete(self, nat: NatStatus) -> NatStatus:
         """

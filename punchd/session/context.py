@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from punchd.core import Address, Entropy
 from punchd.identity import Identity
+from punchd.nat.model import PortModel
 from punchd.net.gathering import Gathering
 from punchd.net.punching import PunchingSocket
 from punchd.net.relay import Relay
@@ -109,6 +110,8 @@ class Context:
     @ivar openerTtl: the hop limit of a packet that opens our NAT and does not
         reach the peer's, L{None} to send no such packet.
     @ivar proxied: whether nothing but an HTTP proxy leads to the rendezvous.
+    @ivar surveyed: called with the outside address of the punching socket; gives
+        the model of our NAT and when it was measured, if that is sure.
     @ivar servers: STUN servers of the rendezvous, at best on two hosts.
     @ivar budget: what attempts to get through may cost.
     @ivar strategies: L{ITraversalStrategy<punchd.interfaces>} plugins.
@@ -134,6 +137,9 @@ class Context:
     rtt: float | None = None
     openerTtl: int | None = 3
     proxied: bool = False
+    surveyed: Callable[[Address | None], tuple[PortModel, float] | None] = (
+        lambda mapped: None
+    )
     servers: Sequence[Address] = ()
     budget: Budget = field(default_factory=Budget)
     strategies: Sequence[Any] = ()

@@ -338,6 +338,7 @@ class Traversal:
             self._rtt(),
             context.openerTtl,
             context.servers,
+            context.surveyed(mapped),
         )
 
     # --- coordinator.Sockets

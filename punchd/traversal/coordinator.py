@@ -190,8 +190,7 @@ class Coordinator:
         return self.measuring.model or PortModel()
 
     def _measure(self, now: float) -> None:
-        terrain = self._terrain
-        self.measuring.measure(terrain.servers, terrain.rtt, self._measured, now)
+        self.measuring.measure(self._terrain, self._measured, now)
 
     def _measured(self, now: float) -> None:
         if self.leader:

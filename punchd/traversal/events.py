@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from punchd.core import Address
+from punchd.nat.model import PortModel
 
 from .verdict import Verdict
 
@@ -161,6 +162,8 @@ class Terrain:
     @ivar rtt: seconds that a message to the peer and its answer take.
     @ivar openerTtl: the hop limit of packets that open our NAT only.
     @ivar streamServers: STUN servers over TCP.
+    @ivar surveyed: how our NAT chooses ports and when that was measured, if it was
+        before.
     """
 
     servers: Sequence[Address]
@@ -170,3 +173,4 @@ class Terrain:
     rtt: float
     openerTtl: int | None
     streamServers: Sequence[Address] = ()
+    surveyed: tuple[PortModel, float] | None = None

@@ -14,7 +14,7 @@ from punchd.nat.model import PortModel
 from punchd.nat.sampling import Sampled, Sampler
 
 from .budget import Budget
-from .events import Sockets
+from .events import Sockets, Terrain
 
 #: Flows that a model is made of.
 FLOWS: Final = 8
@@ -54,19 +54,18 @@ class Measuring:
             self.model, self._measuredAt = model, now
 
     def measure(
-        self,
-        servers: Sequence[Address],
-        rtt: float,
-        measured: Callable[[float], None],
-        now: float,
+        self, terrain: Terrain, measured: Callable[[float], None], now: float
     ) -> None:
         """
         Make a model, unless there is a good one.
 
         @param measured: called with the time at the end.
         """
+        surveyed = terrain.surveyed
+        if surveyed is not None and surveyed[1] > self._measuredAt:
+            self.model, self._measuredAt = surveyed
         fresh = self.model is not None and now - self._measuredAt < GOOD
-        servers = servers[:2]
+        servers = terrain.servers[:2]
         for _ in range(0 if fresh or not servers else FLOWS // len(servers)):
             base = self._sockets.openSpare()
             if base is not None:
@@ -83,7 +82,7 @@ class Measuring:
                 self._measuredAt = now
             measured(now)
 
-        self._start(None, self._opened, servers, rtt, sampled, now)
+        self._start(None, self._opened, servers, terrain.rtt, sampled, now)
 
     def sample(
         self,
