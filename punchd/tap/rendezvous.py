@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from twisted.application.service import IService, MultiService
 from twisted.python import usage
@@ -28,6 +28,9 @@ from punchd.turn.networks import Network, PeerNetworks, parseNetwork
 from .exits import CommandOptions, oneSentence, stateOption
 
 PROGRAM = "punch-rendezvous"
+
+#: Files that may be open at a time, if the system does not permit less.
+_FILES: Final = 1 << 16
 
 _T = TypeVar("_T")
 
@@ -226,6 +229,7 @@ class Server(MultiService):
         """
         Open all ports, or end with one sentence.
         """
+        _allowFiles()
         with oneSentence(PROGRAM):
             super().privilegedStartService()
 
@@ -235,6 +239,20 @@ class Server(MultiService):
         """
         with oneSentence(PROGRAM):
             super().startService()
+
+
+def _allowFiles() -> None:
+    """
+    Have as many files open as the system permits: each relayed address is one.
+    """
+    try:
+        import resource
+    except ImportError:
+        return  # not on Windows
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _read(path: str | None) -> bytes | None:

@@ -4,10 +4,15 @@ The options of C{twistd punch-rendezvous} about its relay.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from zope.interface.verify import verifyObject
 
+import twisted.plugins
+from punchd.interfaces import IGuard
 from punchd.services.rendezvous import Settings
 from punchd.tap.rendezvous import Options, makeService
 from punchd.turn.limits import Limits
@@ -110,3 +115,53 @@ def test_unusable(tmp_path: Path, argument: str, complaint: str) -> None:
     with pytest.raises(SystemExit) as caught:
         makeService(options, object())
     assert str(caught.value.code).startswith(f"punch-rendezvous: {complaint}")
+
+
+PLUGIN = """
+from twisted.plugin import IPlugin
+from zope.interface import implementer
+from punchd.interfaces import IAdmission
+from punchd.turn.guards import Guard
+
+@implementer(IPlugin, IAdmission)
+class Office:
+    name = "office"
+
+    def guard(self, name, arguments, network):
+        guard = Guard(name)
+        guard.mayRegister = lambda peer, host: peer in arguments.split(",")
+        return guard
+
+office = Office()
+"""
+
+
+def test_pluginOfSomebodyElse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A plugin in a folder of its own is found by its name, and gets the arguments.
+    """
+    (tmp_path / "strangers_office.py").write_text(PLUGIN)
+    path = [*twisted.plugins.__path__, str(tmp_path)]
+    monkeypatch.setattr(twisted.plugins, "__path__", path)
+    (guard,) = parsed("--admit=office:alice,bob").settings(Network()).guards
+    assert verifyObject(IGuard, guard)
+    assert guard.name == "office 1"
+    asked = [guard.mayRegister(each, "192.0.2.1") for each in ("alice", "carol")]
+    assert asked == [True, False]
+
+
+def test_filesAreAllowed() -> None:
+    """
+    As many files as the system permits may be open, whatever the start was with.
+    """
+    source = """
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (300, 3000))
+from punchd.tap.rendezvous import _allowFiles
+_allowFiles()
+print(resource.getrlimit(resource.RLIMIT_NOFILE))
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, check=True
+    ).stdout
+    assert said == "(3000, 3000)\n"
