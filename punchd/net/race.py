@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
 
 from punchd.errors import RelayRefused
 from punchd.turn.events import Allocated, AllocationFailed
@@ -129,3 +130,25 @@ class Race:
         if len(reasons) <= 1:
             return RelayRefused(reasons.pop() if reasons else "no way to a relay", 0)
         return RelayRefused("; ".join(f"{w}: {e.reason}" for w, e in self._reasons), 0)
+
+
+class Complaints:
+    """
+    I say once what is wrong with a proxy or a relay of the user's.
+    """
+
+    log = Logger()
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def hear(self, attempt: Attempt, event: object) -> None:
+        """
+        An attempt that has not won has an event.
+        """
+        way = attempt.way
+        if isinstance(event, AllocationFailed) and (way.proxied or way.credentials):
+            text = f"No relay by {way}: {event.reason.rstrip('.')}."
+            if text not in self._told:
+                self._told.add(text)
+                self.log.warn("{text}", text=text, event="relay-failed")

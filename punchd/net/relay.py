@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -18,7 +18,6 @@ from punchd.errors import RelayRefused
 from punchd.interfaces import IBatchReceiver
 from punchd.turn.client import (
     Allocated,
-    AllocationFailed,
     AllocationLost,
     PermissionFailed,
     RelayedDatagram,
@@ -28,7 +27,8 @@ from .attempt import Attempt
 from .legs import makeLeg
 from .proxy import ProxyFor, noProxy
 from .punching import PunchingSocket
-from .race import Race
+from .race import Complaints, Race
+from .relaytimes import Idleness, Replacement
 from .udp import Received, Run
 from .ways import RelayCredentials, Way
 from .wishes import Wishes
@@ -88,10 +88,11 @@ class Relay:
         self._attempt: Attempt | None = None
         # All that may get something by the punching socket.
         self._udp: list[Attempt] = []
-        self._idle: IDelayedCall | None = None
+        self._idleness = Idleness(clock, IDLE, self._giveBack)
+        self._replacement = Replacement(clock, self._lives, self._raceStreams)
         self._wishes = Wishes()
         self._waiting: list[Deferred[Address]] = []
-        self._warned: set[str] = set()
+        self._complaints = Complaints()
         # What came for others in the batch that is being read.
         self._arrived: list[Run] = []
 
@@ -225,6 +226,26 @@ class Relay:
             attempt.lost("this machine has other addresses")
         elif attempt.core is not None and attempt.driver is not None:
             attempt.driver.call(attempt.core.refresh)
+            if attempt.way.transport == "udp":
+                self._replacement.suspect(max(SILENT, 6 * (self.rtt or 0.0)))
+
+    def _lives(self) -> bool:
+        core = None if self._attempt is None else self._attempt.core
+        return core is None or not core.refreshing
+
+    def _raceStreams(self) -> Race:
+        def won(attempt: Attempt, event: Allocated) -> None:
+            before = self._attempt
+            if before is None or self._lives():
+                attempt.abandon()
+                return
+            self._forget()
+            before.drop()
+            self._won(attempt, event)
+
+        ways = [way for way in self._order() if way.transport != "udp"]
+        make = self._makeAttempt
+        return Race(self._clock, ways, self._headStart, make, won, lambda why: None)
 
     def unheard(self) -> None:
         """
@@ -244,18 +265,9 @@ class Relay:
         """
         Give the allocation back when nobody has used it for long.
         """
-        idle = self._idle
-        if self.relayed is None or self._wishes:
-            self._idle = None
-            if idle is not None and idle.active():
-                idle.cancel()
-        elif idle is not None and idle.active():
-            idle.reset(IDLE)
-        else:
-            self._idle = self._clock.callLater(IDLE, self._giveBack)
+        self._idleness.set(self.relayed is not None and not self._wishes)
 
     def _giveBack(self) -> None:
-        self._idle = None
         attempt = self._attempt
         self.log.info("The relayed address was given back: nobody uses it")
         self._forget()
@@ -329,7 +341,8 @@ class Relay:
 
     def _happened(self, attempt: Attempt, event: object) -> None:
         if attempt is not self._attempt:
-            self._warn(attempt, event)
+            self._complaints.hear(attempt, event)
+            self._replacement.happened(attempt, event)
             if self._race is not None:
                 self._race.happened(attempt, event)
         elif isinstance(event, RelayedDatagram):
@@ -346,18 +359,6 @@ class Relay:
                 host=event.host,
                 code=event.code,
             )
-
-    def _warn(self, attempt: Attempt, event: object) -> None:
-        """
-        Say once what is wrong with a proxy or a relay of the user's.
-        """
-        if not isinstance(event, AllocationFailed):
-            return
-        way = attempt.way
-        text = f"No relay by {way}: {event.reason.rstrip('.')}."
-        if (way.proxied or way.credentials) and text not in self._warned:
-            self._warned.add(text)
-            self.log.warn("{text}", text=text, event="relay-failed")
 
     def _carried(self, event: RelayedDatagram) -> None:
         if self.relayed is None:
@@ -382,6 +383,7 @@ class Relay:
         Give the allocation back, at once.
         """
         had = self.relayed is not None
+        self._replacement.stop(Attempt.drop)
         race, self._race = self._race, None
         if race is not None:
             race.stop(Attempt.drop)

@@ -4,6 +4,7 @@ A client inside a program that has none to talk to.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from punchd.forward.serving import Serving, TakeStream
 from punchd.interfaces import ITraversalStrategy
 from punchd.net.clock import SleepDetector, makeMonotonic
 from punchd.net.kernel import KernelNetwork
+from punchd.net.proxy import proxyChooser
 from punchd.session.stream import Stream
 from punchd.signaling.url import RendezvousURL
 
@@ -56,6 +58,7 @@ class OwnClient(MultiService):
             self._serving,
             self._serving,
             strategies=tuple(pluginsByName(ITraversalStrategy).values()),
+            proxyFor=proxyChooser(None, os.environ),
             nameOf=lambda peerId: folder.petnames.nameOf(peerId) or peerId,
             makeSleepDetector=SleepDetector,
             onGaveUp=onGaveUp,

@@ -77,8 +77,7 @@ class Client:
     ) -> None:
         """
         @param family: 4 or 6, of the relayed address.
-        @param reliable: the way to the server is a stream, as TCP or TLS: nothing
-            is sent twice, and who does not answer is gone.
+        @param reliable: the server is reached by a stream: nothing is sent twice.
         """
         self._reliable = reliable
         self.server = server
@@ -90,17 +89,12 @@ class Client:
         self._entropy = entropy
         self._datagrams: list[Datagram] = []
         self._events: list[object] = []
-        # The list is swapped when it is taken: look it up each time.
         self._requests = Requests(
-            server,
-            entropy,
-            lambda each: self._datagrams.append(each),
-            self.counters,
-            reliable=reliable,
+            server, entropy, self._out, self.counters, reliable=reliable
         )
         self._peers = Peers(self._requests.ask, self._emit, self._lost)
         self._refreshAt: float | None = None
-        self._refreshing = False
+        self._refreshing = self._unanswered = False
         self._expires = 0.0
         self._cleared = False
 
@@ -110,6 +104,13 @@ class Client:
         What there is of the allocation.
         """
         return self._state
+
+    @property
+    def refreshing(self) -> bool:
+        """
+        Whether the server has been asked if the allocation lives, in vain so far.
+        """
+        return self._refreshing or self._unanswered
 
     @property
     def rtt(self) -> float:
@@ -214,9 +215,8 @@ class Client:
         Give the relayed address back, even one that the server may have given
         and whose answer is on its way: L{Released} follows.
         """
-        given = self._state is State.ALLOCATED or (
-            self._state is State.ALLOCATING and self._requests.signing
-        )
+        asked = self._state is State.ALLOCATING and self._requests.signing
+        given = asked or self._state is State.ALLOCATED
         self._reset()
         self._peers.clear()
         if not given:
@@ -304,6 +304,9 @@ class Client:
 
     # --- the allocation -----------------------------------------------------
 
+    def _out(self, datagram: Datagram) -> None:
+        self._datagrams.append(datagram)
+
     def _emit(self, event: object) -> None:
         self._events.append(event)
 
@@ -359,6 +362,7 @@ class Client:
         RFC 8656, 8.3.
         """
         self._refreshing = False
+        self._unanswered = message is None
         code = codeOf(message)
         if message is None and not self._reliable:
             self._refreshAt = now + RETRY
@@ -381,7 +385,7 @@ class Client:
         self._state = State.IDLE
         self.relayed = self.mapped = None
         self._refreshAt = None
-        self._refreshing = False
+        self._refreshing = self._unanswered = False
         self._requests.clear()
         self._peers.lost()
 

@@ -285,3 +285,26 @@ def test_backPressure() -> None:
     dropped = leg.counters["no room"]
     send(frame)
     assert leg.counters["no room"] == dropped + 1
+
+
+def test_UDPIsBlockedNow() -> None:
+    """
+    Where the machine is now, UDP does not pass: the relay is reached by TCP, and
+    the allocation that cannot be kept up is forgotten.  It stays while it answers,
+    and while nothing else does better.
+    """
+    with ready("portrestricted") as (pair, relay):
+        first = pair.network.runUntil(relay.whenAllocated(), 5.0)
+        relay.permit("somebody", ["192.0.2.130"])
+        router: Any = pair.scenario.sideA.routers[0]
+        relay.check()
+        pair.network.advance(10.0)
+        assert relay.relayed == first
+        router.blockUdp = True
+        relay.networkChanged()
+        relay.check()
+        pair.network.advance(5.0)
+        assert relay.relayed not in (None, first)
+        assert relay.way is not None
+        assert relay.way.transport == "tcp"
+        assert pair.a.gathering.relayed == relay.relayed

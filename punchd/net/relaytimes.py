@@ -1,0 +1,92 @@
+"""
+What becomes of a relayed address with time: nobody uses it any more, or nobody
+knows whether it lives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from .attempt import Attempt
+from .race import Race
+
+
+class Idleness:
+    """
+    I notice that something has been idle for long.
+    """
+
+    def __init__(
+        self, clock: IReactorTime, seconds: float, due: Callable[[], None]
+    ) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._due = due
+        self._waiting: IDelayedCall | None = None
+
+    def set(self, idle: bool) -> None:
+        """
+        It is idle from now on, or it is not.
+        """
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and waiting.active():
+            waiting.cancel()
+        if idle:
+            self._waiting = self._clock.callLater(self._seconds, self._due)
+
+
+class Replacement:
+    """
+    I race for another address when the server does not say that the one which we
+    have still lives: UDP may be blocked where we are now.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        lives: Callable[[], bool],
+        make: Callable[[], Race],
+    ) -> None:
+        """
+        @param lives: tells whether the address is there, or is known to be gone.
+        @param make: makes the race.
+        """
+        self._clock = clock
+        self._lives = lives
+        self._make = make
+        self._waiting: IDelayedCall | None = None
+        self._race: Race | None = None
+
+    def suspect(self, seconds: float) -> None:
+        """
+        The server was asked; it should have answered in so many seconds.
+        """
+        self.stop(Attempt.abandon)
+        self._waiting = self._clock.callLater(seconds, self._late)
+
+    def _late(self) -> None:
+        if not self._lives():
+            self._race = self._make()
+            self._race.begin()
+
+    def happened(self, attempt: Attempt, event: object) -> None:
+        """
+        An attempt has an event; it may be mine.
+        """
+        if self._race is not None:
+            self._race.happened(attempt, event)
+
+    def stop(self, end: Callable[[Attempt], None]) -> None:
+        """
+        It is not needed any more.
+
+        @param end: ends one attempt.
+        """
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and waiting.active():
+            waiting.cancel()
+        race, self._race = self._race, None
+        if race is not None:
+            race.stop(end)
