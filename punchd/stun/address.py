@@ -115,7 +115,7 @@ def unpackHost(packed: bytes) -> str:
     @raise ValueError: there are not 4 or 16 of them.
     """
     if len(packed) == 4:
-        return "%d.%d.%d.%d" % tuple(packed)
+        return f"{packed[0]}.{packed[1]}.{packed[2]}.{packed[3]}"
     if len(packed) == 16:
         return _text6(packed)
     raise ValueError("an address has 4 or 16 bytes")
@@ -266,5 +266,5 @@ def prefixOf(host: str) -> str:
     if packed.startswith(_MAPPED):
         packed = packed[12:]
     if len(packed) == 4:
-        return "%d.%d.%d.0/24" % (packed[0], packed[1], packed[2])
+        return f"{packed[0]}.{packed[1]}.{packed[2]}.0/24"
     return unpackHost(packed[:7] + b"\0" * 9) + "/56"

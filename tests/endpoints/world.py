@@ -89,6 +89,12 @@ class Side:
         """
         return succeed({"sessions": []})
 
+    def pair(self, command: str, **words: Any) -> Any:
+        """
+        Nobody pairs here.
+        """
+        raise NotImplementedError(command)
+
     def open(self, peerId: str, service: str) -> Deferred[Stream]:
         """
         Open a stream to the other side.

@@ -66,13 +66,13 @@ class User:
     def __init__(self, idle: float = 10.0) -> None:
         self.clock = Clock()
         self.came: list[bytes] = []
-        self.gone = 0
+        self.ends: list[int] = []
         self.association = Association(self.clock, idle, self.came.append, self._gone)
         self.transport = Transport()
         self.association.makeConnection(self.transport)
 
     def _gone(self) -> None:
-        self.gone += 1
+        self.ends.append(1)
 
 
 def test_large() -> None:
@@ -119,12 +119,12 @@ def test_idle() -> None:
             user.association.send(b"x")
         else:
             user.transport.receiver(b"y")
-    assert not user.gone
+    assert user.ends == []
     user.clock.advance(10.1)
-    assert user.gone == 1
+    assert user.ends == [1]
     assert user.transport.closed
     user.association.connectionLost()
-    assert user.gone == 1
+    assert user.ends == [1]
     assert user.clock.getDelayedCalls() == []
 
 

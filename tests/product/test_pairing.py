@@ -4,6 +4,7 @@ Two clients become peers by a code, through the rendezvous.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ class Desks:
                 client.links,
                 client.context.identity.peerId,
                 host.entropy,
-                lambda letter=letter: self.changes.append(letter),
+                partial(self.changes.append, letter),
             )
 
     def run(self, waiting: Deferred[Any], seconds: float = 30.0) -> Any:

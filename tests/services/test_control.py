@@ -63,6 +63,9 @@ class Client:
             return object()
         return {"text": f"because of {peer}"}
 
+    def reload(self) -> None:
+        """There are no files."""
+
     def ping(self, peer: str, count: int) -> defer.Deferred[list[float | None]]:
         """Answered when the test says so."""
         return self.pending
