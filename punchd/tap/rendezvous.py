@@ -229,7 +229,6 @@ class Server(MultiService):
         """
         Open all ports, or end with one sentence.
         """
-        _allowFiles()
         with oneSentence(PROGRAM):
             super().privilegedStartService()
 
@@ -237,6 +236,7 @@ class Server(MultiService):
         """
         Start, or end with one sentence.
         """
+        _allowFiles()
         with oneSentence(PROGRAM):
             super().startService()
 
