@@ -229,5 +229,5 @@ class Upkeep:
         nat["bindingLifetime"] = self.lifetime
         oneWay = self.network.oneWay
         nat["oneWayLifetime"] = None if oneWay is None else oneWay.low
-        nat["keepaliveInterval"] = self._context.keepalive
+        nat["keepaliveInterval"] = round(self._context.keepalive, 3)
         return nat

@@ -48,7 +48,7 @@ def describe(session: Session) -> dict[str, Any]:
         "probesSent": 0 if agent is None else agent.checksSent,
         "bindingsUsed": len(session.context.socket.families())
         + session.attempts.traversal.flows,
-        "keepaliveInterval": session.context.keepalive,
+        "keepaliveInterval": round(session.context.keepalive, 3),
         "bytesSent": session.carrier.sent,
         "bytesReceived": session.carrier.received,
         "pathChanges": session.paths.changes,

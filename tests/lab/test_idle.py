@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from punchd.testing.lab.namespaces import waitFor
 from tests.lab.tools import connect, echoed, tool
 
 #: The life of UDP bindings at all NATs, and how long nothing is said, in seconds.
@@ -32,6 +33,14 @@ def _paths(running):
         ends = path["kind"], path["strategy"], path["local"], path["remote"]
         found.append((session["state"], ends, session["pathChanges"]))
     return found
+
+
+def _measured(running, letter):
+    """
+    @return: what a client tells of its NAT, once it knows the lifetime.
+    """
+    nat = running.status(letter)["nat"]
+    return nat if nat["bindingLifetime"] else None
 
 
 @pytest.mark.timeout(300)
@@ -67,3 +76,11 @@ def test_bindingLifetime(product):
             assert echoed(used, data) == data
         assert {running.path(letter) for letter in "ab"} == {kind}
     assert [_paths(running) for running, _, _ in labs] == before
+    # Meanwhile the clients have found out how long a binding lives.
+    running, _, _ = labs[0]
+    for letter in "ab":
+        nat = waitFor(lambda: _measured(running, letter), 60.0, "a lifetime")  # noqa: B023
+        # The kernel's own clock ticks late rather than early.
+        assert 0.7 * _LIFE <= nat["bindingLifetime"] <= 1.2 * _LIFE
+        assert nat["keepaliveInterval"] <= 0.65 * nat["bindingLifetime"] + 0.001
+        assert running.session(letter)["keepaliveInterval"] == nat["keepaliveInterval"]
