@@ -32,7 +32,7 @@ from typing import Any
 from punchd.net.kernel import KernelNetwork
 from punchd.turn.guards import StaticUsers
 from punchd.turn.limits import Limits, Quota
-from punchd.turn.server import Server
+from punchd.turn.runs import RunServer
 
 from .products import cpuSeconds
 
@@ -70,7 +70,7 @@ def serve(port: int) -> None:
     datagrams = Datagrams(reactor, observer)
     forwarder = RelayReceiver()
     ports = RelayPorts(network, forwarder, {4: HOST}, 49152, 65535)
-    relay = Server(
+    relay = RunServer(
         realm=REALM,
         guards=[StaticUsers("users", {USER: PASSWORD})],
         ports=ports,

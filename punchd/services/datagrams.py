@@ -15,16 +15,17 @@ from typing import Final
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from punchd.core import Address, Datagram
+from punchd.core import Address, Burst, Datagram
 from punchd.errors import MalformedMessage
-from punchd.interfaces import IBatchReceiver, IDatagramPort
+from punchd.interfaces import IDatagramPort, IRunReceiver
 from punchd.net.driver import Driver
+from punchd.net.udp import flattened
 from punchd.signaling.observation import Observer
 from punchd.stun.address import family
 from punchd.stun.attributes import Attribute
 from punchd.stun.binding import BindingServer
 from punchd.stun.message import Message, Method, isMessage, parse
-from punchd.turn.server import Server
+from punchd.turn.runs import LONG, Run, RunServer
 from punchd.turn.transport import isStream, withoutTransport
 
 from .streams import Streams
@@ -35,7 +36,7 @@ _WILDCARDS: Final = ("", "0.0.0.0", "::")
 Received = tuple[bytes, Address, Address]
 
 
-@implementer(IBatchReceiver)
+@implementer(IRunReceiver)
 class Datagrams:
     """
     I take what comes to the listening ports and send all answers.
@@ -49,7 +50,7 @@ class Datagrams:
     def __init__(self, clock: IReactorTime, observer: Observer) -> None:
         self.counters: Counter[str] = Counter()
         self.driver: Driver | None = None
-        self._relay: Server | None = None
+        self._relay: RunServer | None = None
         self._clock = clock
         self.binding = BindingServer()
         self._observer = observer
@@ -61,7 +62,7 @@ class Datagrams:
         self._others: list[IDatagramPort] = []
 
     def setRelay(
-        self, relay: Server, driver: Driver, ports: dict[Address, IDatagramPort]
+        self, relay: RunServer, driver: Driver, ports: dict[Address, IDatagramPort]
     ) -> None:
         """
         @param ports: those of the relayed addresses; they come and go.
@@ -106,11 +107,11 @@ class Datagrams:
         self._ports = {}
         self._wildcards = {}
 
-    def send(self, datagrams: Sequence[Datagram]) -> None:
+    def send(self, datagrams: Sequence[Datagram | Burst]) -> None:
         """
-        Send each datagram from the port that its C{local} names.
+        Send each datagram, or burst of them, from the port that its C{local} names.
         """
-        if len(datagrams) == 1:
+        if len(datagrams) == 1 and isinstance(datagrams[0], Datagram):
             port = self._portFor(datagrams[0].local)
             if port is not None:
                 port.send(datagrams[0])
@@ -118,7 +119,14 @@ class Datagrams:
         runs: dict[IDatagramPort | Streams, list[Datagram]] = {}
         for each in datagrams:
             port = self._portFor(each.local)
-            if port is not None:
+            if port is None:
+                continue
+            if isinstance(each, Burst):
+                before = runs.pop(port, None) if runs else None
+                if before:
+                    port.sendMany(before)
+                port.sendMany(each)
+            else:
                 runs.setdefault(port, []).append(each)
         for port, run in runs.items():
             port.sendMany(run)
@@ -136,7 +144,7 @@ class Datagrams:
                 self.counters["no port"] += 1
         return port
 
-    # --- IBatchReceiver
+    # --- IRunReceiver
 
     def datagramReceived(self, data: bytes, local: Address, remote: Address) -> None:
         """
@@ -167,6 +175,32 @@ class Datagrams:
                 self.counters["no relay"] += len(relayed)
             else:
                 self.driver.datagramsReceived(relayed)
+
+    def runsReceived(self, runs: list[Run]) -> None:
+        """
+        Long runs of ChannelData go through as a whole, by client: the order of
+        what comes from one is kept.
+        """
+        driver, relay = self.driver, self._relay
+        if driver is None or not any(len(run[0]) >= LONG for run in runs):
+            self.datagramsReceived(flattened(runs))
+            return
+        merged: dict[tuple[Address, Address], Run] = {}
+        for run in runs:
+            found = merged.setdefault(run[1:], run)
+            if found is not run:
+                found[0].extend(run[0])
+        others: list[Received] = []
+        data: list[Run] = []
+        for run in merged.values():
+            if all(each and 0x40 <= each[0] < 0x80 for each in run[0]):
+                data.append(run)
+            else:
+                others += flattened([run])
+        if others:
+            self.datagramsReceived(others)
+        if data and relay is not None:
+            driver.call(relay.runsReceived, data)
 
     def _messagesReceived(self, datagrams: Sequence[Received]) -> None:
         """

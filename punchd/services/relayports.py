@@ -12,12 +12,14 @@ from zope.interface import implementer
 
 from punchd.core import Address, Datagram
 from punchd.interfaces import (
-    IBatchReceiver,
     IDatagramPort,
     IDatagramReceiver,
     IErrorReceiver,
+    IRunReceiver,
 )
 from punchd.net.driver import Driver
+from punchd.net.udp import flattened
+from punchd.turn.runs import LONG, Run
 
 #: How many ports are tried before there are none.
 ATTEMPTS: Final = 32
@@ -111,7 +113,7 @@ class RelayPorts:
             self.close(address)
 
 
-@implementer(IBatchReceiver, IErrorReceiver)
+@implementer(IRunReceiver, IErrorReceiver)
 class RelayReceiver:
     """
     I bring what comes to relayed addresses to the relay's loop.
@@ -132,6 +134,16 @@ class RelayReceiver:
         Several came.
         """
         self.driver.datagramsReceived(datagrams)
+
+    def runsReceived(self, runs: list[Run]) -> None:
+        """
+        Several came, those of one source together.
+        """
+        if any(len(run[0]) >= LONG for run in runs):
+            core: Any = self.driver.core
+            self.driver.call(core.runsReceived, runs)
+        else:
+            self.driver.datagramsReceived(flattened(runs))
 
     def errorReported(
         self, local: Address, remote: Address, kind: int, code: int, info: int

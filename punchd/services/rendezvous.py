@@ -27,7 +27,7 @@ from punchd.stun.limit import PrefixLimit
 from punchd.turn.credentials import handleOf, makeCredentials
 from punchd.turn.events import AllocationClosed, AllocationOpened, SendWhole
 from punchd.turn.limits import Limits as RelayLimits
-from punchd.turn.server import Server
+from punchd.turn.runs import RunServer
 
 from .admission import RegisteredUsers
 from .datagrams import Datagrams
@@ -115,7 +115,7 @@ class Rendezvous(Service):
         @param state: where the URL is written to.
         """
         self.url: RendezvousURL | None = None
-        self.relay: Server | None = None
+        self.relay: RunServer | None = None
         self._network = network
         self._clock = network.reactor
         self._credentials = credentials
@@ -266,7 +266,7 @@ class Rendezvous(Service):
         registered = RegisteredUsers(
             self._relaySecret, network.wallClock, self.directory, self._clock
         )
-        self.relay = Server(
+        self.relay = RunServer(
             realm=self._settings.realm,
             guards=[registered, *self._settings.guards],
             ports=ports,

@@ -26,7 +26,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from punchd.core import Address, Datagram
+from punchd.core import Address, Burst, Datagram
 from punchd.errors import MalformedMessage
 from punchd.stun.address import canonicalHost
 from punchd.stun.stream import MAXIMUM_FRAME, FrameSplitter, pad
@@ -115,15 +115,21 @@ class Streams:
         """
         Write to several connections, to each at once.
         """
+        if isinstance(datagrams, Burst):
+            self._sendFrames((datagrams.local, datagrams.remote), datagrams.payloads)
+            return
         runs: dict[tuple[Address | None, Address], list[bytes]] = {}
         for each in datagrams:
             runs.setdefault((each.local, each.remote), []).append(each.data)
         for key, frames in runs.items():
-            stream = self._streams.get(key)  # type: ignore[arg-type]
-            if stream is None:
-                self.counters["no connection"] += len(frames)
-            else:
-                stream.sendFrames(frames)
+            self._sendFrames(key, frames)
+
+    def _sendFrames(self, key: Any, frames: Sequence[bytes]) -> None:
+        stream = self._streams.get(key)
+        if stream is None:
+            self.counters["no connection"] += len(frames)
+        else:
+            stream.sendFrames(frames)
 
 
 @implementer(IPushProducer)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from punchd.core import Address, Datagram, Entropy
 from punchd.errors import MalformedMessage
@@ -83,7 +84,7 @@ class Server:
         """
         self.counters: Counter[str] = Counter()
         self._software = software
-        self._datagrams: list[Datagram] = []
+        self._datagrams: list[Any] = []
         self._events: list[object] = []
         # The ids of indications need not be secret, only different.
         self._idPrefix = entropy(8)

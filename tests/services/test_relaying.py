@@ -10,7 +10,9 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from punchd.services.rendezvous import Settings
+from punchd.stun.message import Method, request
 from punchd.testing.scenario import RENDEZVOUS_HOSTS, Scenario
+from punchd.turn.channeldata import channelData
 from punchd.turn.client import Client as TurnClient
 from punchd.turn.events import (
     Allocated,
@@ -102,6 +104,40 @@ def test_relayToRelay(meeting: Meeting) -> None:
         b"hello %d" % number for number in range(4)
     ]
     assert two.named(RelayedDatagram)[0].peer == one.relayed
+
+
+def test_runs(meeting: Meeting) -> None:
+    """
+    What the kernel hands over together is relayed together, in order, requests
+    and garbage among it or not.
+    """
+    alice, bob = meeting.join(1, 2)
+    one, two = Relayed(meeting, alice), Relayed(meeting, bob)
+    for each in (one, two):
+        each.call(each.core.permit, ["203.0.113.10"])
+    meeting.network.advance(0.06)
+    for _ in range(3):
+        one.call(one.core.send, b"hello", two.relayed)
+        meeting.network.advance(0.2)
+    two.events.clear()
+    datagrams = meeting.rendezvous.datagrams
+    frames = [channelData(0x4000, b"%d" % number) for number in range(9)]
+    local = ("203.0.113.10", 3478)
+    binding = request(Method.BINDING, b"t" * 12).serialize()
+    datagrams.runsReceived(
+        [
+            (frames[:5], local, one.address),
+            ([binding], local, two.address),
+            ([frames[5]], local, one.address),
+        ]
+    )
+    datagrams.runsReceived([([*frames[6:], b"\xff", b""], local, one.address)])
+    meeting.network.advance(0.2)
+    assert [event.data for event in two.named(RelayedDatagram)] == [
+        b"%d" % number for number in range(9)
+    ]
+    assert meeting.rendezvous.counters["udp: not STUN"] == 1
+    assert meeting.rendezvous.counters["binding: requests"] == 1
 
 
 def test_onlyTheOtherSideOfADial(meeting: Meeting) -> None:

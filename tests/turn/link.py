@@ -128,7 +128,8 @@ class Link:
             "limit": NoLimit(),
             "ports": self.ports,
         }
-        self.server = Server(**{**settings, **options})
+        make = options.pop("make", Server)
+        self.server: Server = make(**{**settings, **options})
         self.clients: dict[Address, Client] = {}
         self.events: dict[Address, list[object]] = {}
         self.outside: list[Datagram] = []
