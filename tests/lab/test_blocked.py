@@ -99,7 +99,9 @@ def test_blocked(product, tmp_path, record_property, kind, both):
             assert path["transport"] == _TRANSPORTS.get(each, "udp")
             assert path["strategy"] == "relay"
     waitFor(lambda: _relayedBy(running, "a"), 10, "a relayed address")
-    assert set(_relayedBy(running, "a")) == {_TRANSPORTS[kind].upper()}
+    # On a busy machine TLS may overtake TCP, where both get through.
+    possible = {"TCP", "TLS"} if kind == "udpblocked" else {"TLS"}
+    assert set(_relayedBy(running, "a")) <= possible
     sent = result(tool(lab.hostA, "send", _BULK, 20 * _MB), 100)
     assert sent["received"] == sent["sent"]
     rate = 20 / sent["seconds"]
