@@ -4,45 +4,31 @@ C{twistd punch-client}.
 
 from __future__ import annotations
 
-import gc
-import os
 from collections.abc import Sequence
 from typing import Any
 
-from twisted.application.service import IService, MultiService, Service
+from twisted.application.service import IService
 from twisted.python import usage
-from twisted.python.failure import Failure
 
 from punchd._plugins import pluginsByName
-from punchd.errors import PunchError, UnknownPeer
-from punchd.forward.places import isUdp
-from punchd.forward.publish import Forwarder, Publisher
+from punchd.errors import InvalidOption, PunchError, UnknownPeer
 from punchd.forward.rules import (
     Allowance,
-    Allowances,
     Forward,
-    Publication,
     checkPublications,
     parseAllow,
     parseForward,
     parsePublish,
 )
-from punchd.forward.serving import Serving
-from punchd.forward.udp import DatagramForwarder
 from punchd.interfaces import ICandidateSource, ITraversalStrategy
-from punchd.net.clock import SleepDetector, makeMonotonic
+from punchd.net.clock import makeMonotonic
 from punchd.net.kernel import KernelNetwork
-from punchd.net.proxy import Proxy, proxyChooser
-from punchd.net.ways import Way
-from punchd.services.client import PunchClient
-from punchd.services.control import ControlService
-from punchd.services.handover import Handover
-from punchd.services.memory import Memory
-from punchd.services.pairing import PairingDesk
+from punchd.net.proxy import Proxy
 from punchd.services.state import StateFolder
 from punchd.signaling.url import RendezvousURL
 
-from .exits import CommandOptions, exitStatus, oneSentence, say, stateOption
+from .assembly import Client, Parts, Wishes
+from .exits import CommandOptions, oneSentence, stateOption
 from .relays import parseRelay, withCredentials
 
 PROGRAM = "punch-client"
@@ -201,134 +187,42 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         from twisted.internet import reactor
     with oneSentence(PROGRAM):
         network = KernelNetwork(makeMonotonic(reactor))
-        publications = [parsePublish(each, reactor) for each in options.publish]
-        checkPublications(publications)
-        forwards = [parseForward(each, reactor) for each in options.forward]
-        sources = () if options["no-portmap"] else _sources()
-        relays = withCredentials(options.relays, options["relay-credentials"])
         folder = StateFolder(options["state"])
-        rules: list[Allowance | Forward] = [*options.allow, *forwards]
-        for rule in rules:
-            _known(folder, rule)
-        folder.lock()
-        return Client(options, network, folder, publications, forwards, sources, relays)
-
-
-def _memory(folder: StateFolder, network: Any) -> Memory:
-    return Memory(
-        network.wallClock,
-        lambda: folder.read("networks.json"),
-        lambda content: folder.write("networks.json", content),
-    )
-
-
-class Client(MultiService):
-    """
-    The client, its forwards and its control socket.
-    """
-
-    def __init__(
-        self,
-        options: Options,
-        network: Any,
-        folder: StateFolder,
-        publications: list[Publication],
-        forwards: list[Forward],
-        sources: Sequence[ICandidateSource] = (),
-        relays: Sequence[Way] = (),
-    ) -> None:
-        super().__init__()
-        reactor = network.reactor
-        self._folder = folder
-        self._reactor = reactor
-
-        def nameOf(peerId: str) -> str:
-            return folder.petnames.nameOf(peerId) or peerId
-
-        publisher = Publisher(network, publications, nameOf)
-        # Programs on this machine may offer services, too.
-        self._allowances = Allowances(
-            [*options.allow, *folder.permissions.all()],
-            folder.resolve,
-            anyone=options["allow-anyone"],
-        )
-        self._options = options
-        serving = Serving(
-            self._allowances,
-            publisher,
-            lambda service: service in publisher.publications,
-        )
-        self.punch = PunchClient(
-            network,
-            folder.identity(),
-            options.urls,
-            serving,
-            serving,
-            port=options["port"],
-            mode=options["path"],
-            patience=options["patience"],
-            linger=options["linger"],
-            keepalive=options["keepalive"],
-            memory=_memory(folder, network),
-            sources=sources,
+        wishes = _wishes(options, reactor, folder)
+        parts = Parts(
+            urls=options.urls,
+            sources=() if options["no-portmap"] else _sources(),
             strategies=_strategies(not options["no-spray"]),
-            proxyFor=proxyChooser(options["proxy"], os.environ),
-            relays=relays,
-            nameOf=nameOf,
-            makeSleepDetector=SleepDetector,
-            onGaveUp=self._gaveUp,
+            relays=withCredentials(options.relays, options["relay-credentials"]),
+            proxy=options["proxy"],
         )
-        self.punch.onReload = self._reload
-        self.punch.setServiceParent(self)
-        for rule in forwards:
-            peerId = folder.resolve(rule.peer)
-            open = self.punch.open
-            forwarder: Service
-            if isUdp(rule.endpoint):
-                forwarder = DatagramForwarder(network, rule, peerId, open)
-            else:
-                forwarder = Forwarder(reactor, rule, peerId, open)
-            forwarder.setServiceParent(self)
-        ownId = self.punch.context.identity.peerId
-        handover = Handover(reactor, network.entropy, ownId, self.punch, serving)
-        desk = PairingDesk(
-            folder, self.punch.links, ownId, network.entropy, self.punch.reload
-        )
-        control = ControlService(reactor, folder, self.punch, handover, desk)
-        control.setServiceParent(self)
-        # For programs that run when this one does not.
-        urls = "".join(f"{url}\n" for url in options.urls)
-        folder.write("rendezvous", urls.encode())
 
-    def privilegedStartService(self) -> None:
-        """
-        Open all ports, or end with one sentence.
-        """
-        with oneSentence(PROGRAM):
-            super().privilegedStartService()
+        def again() -> Wishes:
+            fresh = Options()
+            fresh.words = options.words
+            try:
+                fresh.parse()
+            except usage.UsageError as e:
+                raise InvalidOption(str(e)) from e
+            return _wishes(fresh, reactor, folder)
 
-    def startService(self) -> None:
-        """
-        Start, or end with one sentence.
-        """
-        with oneSentence(PROGRAM):
-            super().startService()
-        # What has been made by now stays: looking through it again and again costs
-        # a dial milliseconds.
-        gc.collect()
-        gc.freeze()
+        folder.lock()
+        return Client(PROGRAM, network, folder, wishes, parts, again)
 
-    def _reload(self) -> None:
-        rules = [*self._options.allow, *self._folder.permissions.all()]
-        self._allowances.replace(rules)
 
-    def _gaveUp(self, failure: Failure) -> None:
-        """
-        The rendezvous is the wrong one, or somebody else took our place.
-        """
-        say(f"{PROGRAM}: {failure.value}")
-        exitStatus(1)
-        self._reactor.stop()
+def _wishes(options: Options, reactor: Any, folder: StateFolder) -> Wishes:
+    """
+    @raise PunchError: something cannot be used.
+    """
+    publications = [parsePublish(each, reactor) for each in options.publish]
+    checkPublications(publications)
+    forwards = [parseForward(each, reactor) for each in options.forward]
+    rules: list[Allowance | Forward] = [*options.allow, *forwards]
+    for rule in rules:
+        _known(folder, rule)
+    fixed = {name: options[name] for name in options}
+    fixed |= {"rendezvous": options.urls, "relay": options.relays}
+    return Wishes(publications, forwards, options.allow, fixed)
 
 
 def _strategies(spray: bool) -> Sequence[ITraversalStrategy]:

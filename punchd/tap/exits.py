@@ -18,6 +18,8 @@ from twisted.python import usage
 
 from punchd.errors import PunchError
 
+from .configuration import configured
+
 _log = Logger()
 
 
@@ -27,9 +29,17 @@ class CommandOptions(usage.Options):
     pages of help on standard output, a sentence is said.
 
     @cvar program: the name of the command.
+    @ivar words: the command line, without what a file says.
     """
 
     program = ""
+    words: Sequence[str] = ()
+
+    def opt_config(self, value: str) -> None:
+        """
+        A TOML file in which any of these options may stand; the command line has
+        the last word.
+        """
 
     def getUsage(self, width: int | None = None) -> str:
         """
@@ -45,13 +55,22 @@ class CommandOptions(usage.Options):
         """
         @raise SystemExit: with one sentence, when something is wrong.
         """
+        self.words = list(sys.argv[1:] if options is None else options)
         try:
-            super().parseOptions(options)
+            self.parse()
         except usage.UsageError as e:
             text = str(e)
             if isinstance(e.__context__, getopt.error):
                 text += f"; `twistd {self.program} --help` lists the options."
             raise SystemExit(f"{self.program}: {text}") from e
+
+    def parse(self) -> None:
+        """
+        Parse the command line, with what the file says that it names.
+
+        @raise usage.UsageError: something is wrong.
+        """
+        super().parseOptions(configured(self, self.words))
 
     def parseArgs(self, *arguments: str) -> None:
         """

@@ -1,0 +1,263 @@
+"""
+The client as a whole: what its options ask for, put together, and put right while it
+runs.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import maybeDeferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from punchd.errors import PunchError
+from punchd.forward.places import isUdp
+from punchd.forward.publish import Forwarder, Publisher
+from punchd.forward.rules import (
+    Allowance,
+    Allowances,
+    Forward,
+    Publication,
+    checkPublications,
+)
+from punchd.forward.serving import Serving
+from punchd.forward.udp import DatagramForwarder
+from punchd.interfaces import ICandidateSource, ITraversalStrategy
+from punchd.net.clock import SleepDetector
+from punchd.net.proxy import Proxy, proxyChooser
+from punchd.net.ways import Way
+from punchd.services.client import PunchClient
+from punchd.services.control import ControlService
+from punchd.services.handover import Handover
+from punchd.services.memory import Memory
+from punchd.services.pairing import PairingDesk
+from punchd.services.state import StateFolder
+from punchd.signaling.url import RendezvousURL
+
+from .exits import exitStatus, oneSentence, say
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """
+    What the options ask for.
+
+    @ivar fixed: what takes a restart to change, by option.
+    """
+
+    publications: Sequence[Publication]
+    forwards: Sequence[Forward]
+    allow: Sequence[Allowance]
+    fixed: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """
+    What else a client is made of.
+
+    @ivar sources: who asks routers for ports.
+    @ivar relays: the user's own TURN servers.
+    """
+
+    urls: Sequence[RendezvousURL]
+    sources: Sequence[ICandidateSource]
+    strategies: Sequence[ITraversalStrategy]
+    relays: Sequence[Way]
+    proxy: Proxy | None
+
+
+class Client(MultiService):
+    """
+    The client, its forwards and its control socket.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        program: str,
+        network: Any,
+        folder: StateFolder,
+        wishes: Wishes,
+        parts: Parts,
+        again: Any,
+    ) -> None:
+        """
+        @param program: the name of the command.
+        @param again: called to get the wishes anew, when files have changed; raises
+            L{PunchError} when they cannot be used.
+        """
+        super().__init__()
+        self._program = program
+        self._network = network
+        self._folder = folder
+        self._reactor = reactor = network.reactor
+        self._wishes = wishes
+        self._again = again
+        self._forwarders: dict[Forward, Service] = {}
+        self._hangUp: Any = None
+        options = wishes.fixed
+
+        def nameOf(peerId: str) -> str:
+            return folder.petnames.nameOf(peerId) or peerId
+
+        self._publisher = Publisher(network, wishes.publications, nameOf)
+        self._allowances = Allowances(
+            [*wishes.allow, *folder.permissions.all()],
+            folder.resolve,
+            anyone=options["allow-anyone"],
+        )
+        # Programs on this machine may offer services, too.
+        serving = Serving(
+            self._allowances,
+            self._publisher,
+            lambda service: service in self._publisher.publications,
+        )
+        self.punch = PunchClient(
+            network,
+            folder.identity(),
+            parts.urls,
+            serving,
+            serving,
+            port=options["port"],
+            mode=options["path"],
+            patience=options["patience"],
+            linger=options["linger"],
+            keepalive=options["keepalive"],
+            memory=_memory(folder, network),
+            sources=parts.sources,
+            strategies=parts.strategies,
+            proxyFor=proxyChooser(parts.proxy, os.environ),
+            relays=parts.relays,
+            nameOf=nameOf,
+            makeSleepDetector=SleepDetector,
+            onGaveUp=self._gaveUp,
+        )
+        self.punch.onReload = self._reload
+        self.punch.setServiceParent(self)
+        for rule in wishes.forwards:
+            self._forward(rule)
+        ownId = self.punch.context.identity.peerId
+        handover = Handover(reactor, network.entropy, ownId, self.punch, serving)
+        desk = PairingDesk(
+            folder, self.punch.links, ownId, network.entropy, self.punch.reload
+        )
+        control = ControlService(reactor, folder, self.punch, handover, desk)
+        control.setServiceParent(self)
+        # For programs that run when this one does not.
+        urls = "".join(f"{url}\n" for url in parts.urls)
+        folder.write("rendezvous", urls.encode())
+
+    # --- Service
+
+    def privilegedStartService(self) -> None:
+        """
+        Open all ports, or end with one sentence.
+        """
+        with oneSentence(self._program):
+            super().privilegedStartService()
+
+    def startService(self) -> None:
+        """
+        Start, or end with one sentence.
+        """
+        with oneSentence(self._program):
+            super().startService()
+        # What was started to survive a hang-up does.
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+            self._hangUp = signal.signal(signal.SIGHUP, self._hungUp)
+        # What has been made by now stays: looking through it again and again costs
+        # a dial milliseconds.
+        gc.collect()
+        gc.freeze()
+
+    def stopService(self) -> Any:
+        """
+        Stop everything.
+
+        @return: fires when that is done.
+        """
+        before, self._hangUp = self._hangUp, None
+        if before is not None:
+            signal.signal(signal.SIGHUP, before)
+        return super().stopService()
+
+    # --- while it runs
+
+    def _hungUp(self, number: int, frame: object) -> None:
+        self._reactor.callFromThread(self._reloadSaying)
+
+    def _reloadSaying(self) -> None:
+        try:
+            self.punch.reload()
+        except PunchError as e:
+            self.log.warn("Nothing was changed: {error}", error=str(e))
+        else:
+            self.log.info("What has changed in files holds now", event="reloaded")
+
+    def _reload(self) -> None:
+        """
+        @raise PunchError: the wishes cannot be used; everything stays as it was.
+        """
+        wishes: Wishes = self._again()
+        published = checkPublications(wishes.publications)
+        rules = [*wishes.allow, *self._folder.permissions.all()]
+        self._allowances.replace(rules)
+        self._allowances.anyone = wishes.fixed["allow-anyone"]
+        self._publisher.publications = published
+        for rule in set(self._forwarders) - set(wishes.forwards):
+            gone = self._forwarders.pop(rule)
+            maybeDeferred(gone.disownServiceParent).addErrback(
+                lambda failure: self.log.failure("A forward was not closed", failure)
+            )
+            self.log.info("{rule} is gone", rule=str(rule))
+        for rule in wishes.forwards:
+            if rule not in self._forwarders:
+                self._listen(rule)
+        before, now = self._wishes.fixed, wishes.fixed
+        for name in before:
+            if name != "allow-anyone" and before[name] != now[name]:
+                self.log.warn("--{name} takes a restart to change", name=name)
+        self._wishes = wishes
+
+    def _listen(self, rule: Forward) -> None:
+        try:
+            self._forward(rule)
+        except PunchError as e:
+            # The others have nothing to do with it.
+            self._forwarders.pop(rule).disownServiceParent()
+            self.log.warn("{error}", error=str(e))
+
+    def _forward(self, rule: Forward) -> None:
+        peerId, open = self._folder.resolve(rule.peer), self.punch.open
+        made: Service
+        if isUdp(rule.endpoint):
+            made = DatagramForwarder(self._network, rule, peerId, open)
+        else:
+            made = Forwarder(self._reactor, rule, peerId, open)
+        self._forwarders[rule] = made
+        made.setServiceParent(self)
+
+    def _gaveUp(self, failure: Failure) -> None:
+        """
+        The rendezvous is the wrong one, or somebody else took our place.
+        """
+        say(f"{self._program}: {failure.value}")
+        exitStatus(1)
+        self._reactor.stop()
+
+
+def _memory(folder: StateFolder, network: Any) -> Memory:
+    return Memory(
+        network.wallClock,
+        lambda: folder.read("networks.json"),
+        lambda content: folder.write("networks.json", content),
+    )
