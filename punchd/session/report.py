@@ -7,12 +7,14 @@ from __future__ import annotations
 from typing import Any
 
 from punchd.core import Address
-from punchd.errors import PeerUnavailable
+from punchd.errors import PathsExhausted, PeerUnavailable
 from punchd.ice.candidate import CandidateType
 from punchd.ice.pair import CandidatePair
 from punchd.traversal.explain import Situation, explain, natsOf
 
 from .session import Session
+
+_NO_PATH = str(PathsExhausted())[:20]
 
 
 def describe(session: Session) -> dict[str, Any]:
@@ -102,6 +104,8 @@ def _situationOf(session: Session, mapping: str | None, connected: bool) -> Situ
         verdicts=session.verdicts,
         ended=None if over is None else over.getErrorMessage(),
         offline=over is not None and over.check(PeerUnavailable) is not None,
+        # The peer may have been the first to give up, and has said so.
+        exhausted=over is not None and _NO_PATH in over.getErrorMessage(),
         left=session.core.peerIsGone,
         connected=connected,
         mode=context.mode,

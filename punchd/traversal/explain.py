@@ -30,6 +30,7 @@ class Situation:
     @ivar verdicts: how the attempts ended, oldest first.
     @ivar ended: why the session is over, if it is.
     @ivar offline: whether that is because the peer could not be reached.
+    @ivar exhausted: whether that is because no path to it worked.
     @ivar left: whether the rendezvous saw the peer leave.
     @ivar connected: whether a rendezvous knows us now.
     @ivar mode: C{--path}.
@@ -49,6 +50,7 @@ class Situation:
     verdicts: Sequence[Verdict] = ()
     ended: str | None = None
     offline: bool = False
+    exhausted: bool = False
     left: bool = False
     connected: bool = True
     mode: str = "auto"
@@ -132,7 +134,7 @@ def causeOf(situation: Situation) -> Cause:
     @return: what decides.
     """
     # First what is so whatever was tried.
-    if situation.ended is not None:
+    if situation.ended is not None and not situation.exhausted:
         return Cause.PEER_OFFLINE if situation.offline else Cause.ENDED
     if situation.kind == "direct":
         return Cause.DIRECT

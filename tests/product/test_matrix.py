@@ -218,8 +218,8 @@ def test_manyStreams() -> None:
 @pytest.mark.parametrize(
     ("kindA", "kindB", "advice"),
     [
-        ("udpblocked", "open", "UDP"),
-        ("open", "udpblocked", "drops UDP"),
+        ("udpblocked", "open", "Your network blocks UDP"),
+        ("open", "udpblocked", "The peer's network blocks UDP"),
     ],
 )
 def test_udpBlocked(kindA: str, kindB: str, advice: str) -> None:

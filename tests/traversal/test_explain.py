@@ -267,6 +267,23 @@ def test_ended(offline: int, cause: Cause | str) -> None:
     assert ("--allow" in " ".join(found.advice)) is bool(offline)
 
 
+def test_exhausted() -> None:
+    """
+    A session that ended for want of a path is explained like one that has none.
+    """
+    situation = Situation(
+        state="closed",
+        ended="No path.",
+        exhausted=True,
+        ourUdp=False,
+        verdicts=[checks(), RELAY],
+    )
+    found = explain("bob", situation)
+    assert found.cause is Cause.UDP_BLOCKED_HERE
+    assert found.lines[0] == "There is no session with bob: No path."
+    assert len(found.tried) == 2
+
+
 def test_everyCauseHasWords() -> None:
     """
     Every cause but those that the first sentence says all of has a sentence.
