@@ -6,13 +6,12 @@ They are lines C{NAME PEERID} of a text file, which may be edited by hand.
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 
 from punchd.errors import InvalidOption, StateError, UnknownPeer
 from punchd.identity import PEER_ID_LENGTH, isPeerId
+
+from .linefile import LineFile
 
 #: Longer names are of no help to anybody.
 MAX_NAME = 63
@@ -53,28 +52,10 @@ def checkPeerId(text: str) -> str:
     return text
 
 
-class Petnames:
+class Petnames(LineFile):
     """
     I am the file of petnames of one state folder.
-
-    I read the file anew at each question: others may change it while a client
-    runs.
     """
-
-    def __init__(
-        self,
-        path: str,
-        write: Callable[[str, bytes], None],
-        mutex: Callable[[], AbstractContextManager[None]],
-    ) -> None:
-        """
-        @param path: the file.
-        @param write: replaces the content of the file of this name at once.
-        @param mutex: keeps other processes out for as long as it is entered.
-        """
-        self._path = path
-        self._write = write
-        self._mutex = mutex
 
     def all(self) -> dict[str, str]:
         """
@@ -82,24 +63,14 @@ class Petnames:
 
         @raise StateError: the file cannot be read or understood.
         """
-        try:
-            with open(self._path, encoding="utf-8") as file:
-                lines = file.read().splitlines()
-        except FileNotFoundError:
-            return {}
-        except (OSError, UnicodeDecodeError) as e:
-            reason = e.strerror if isinstance(e, OSError) else "not a text file"
-            raise StateError(f"{self._path}: {reason}.") from e
         found: dict[str, str] = {}
-        for number, line in enumerate(lines, 1):
-            text = line.partition("#")[0].strip()
-            if text:
-                name, peerId = self._parse(text, number)
-                if name in found:
-                    raise StateError(
-                        f"{self._path}, line {number}: {name!r} is there twice."
-                    )
-                found[name] = peerId
+        for number, text in self.lines():
+            name, peerId = self._parse(text, number)
+            if name in found:
+                raise StateError(
+                    f"{self._path}, line {number}: {name!r} is there twice."
+                )
+            found[name] = peerId
         return dict(sorted(found.items()))
 
     def add(self, name: str, peerId: str) -> None:
@@ -178,8 +149,7 @@ class Petnames:
             raise StateError(f"{self._path}, line {number}: {e}") from e
 
     def _save(self, names: dict[str, str]) -> None:
-        lines = [f"{name} {peerId}\n" for name, peerId in sorted(names.items())]
-        self._write(os.path.basename(self._path), "".join(lines).encode())
+        self.save(f"{name} {peerId}" for name, peerId in sorted(names.items()))
 
 
 def _unknown(text: str) -> str:
