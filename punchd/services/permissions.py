@@ -5,64 +5,37 @@ is C{PEERID} or C{PEERID/SERVICE}.  What C{--allow} says holds besides.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable
 
 from punchd.errors import InvalidOption, StateError
 from punchd.forward.rules import Allowance, checkName
 
+from .linefile import LineFile
 from .petnames import checkPeerId
 
 #: More than these are a damaged file.
 MOST = 100_000
 
 
-class PermissionFile:
+class PermissionFile(LineFile):
     """
-    I am the file of permissions of one state folder.  I read it anew at each
-    question, for others may change it.
+    I am the file of permissions of one state folder.
     """
-
-    def __init__(
-        self,
-        path: str,
-        write: Callable[[str, bytes], None],
-        mutex: Callable[[], AbstractContextManager[None]],
-    ) -> None:
-        """
-        @param path: the file.
-        @param write: replaces the content of the file of this name at once.
-        @param mutex: keeps other processes out for as long as it is entered.
-        """
-        self._path = path
-        self._write = write
-        self._mutex = mutex
 
     def all(self) -> list[Allowance]:
         """
         @raise StateError: the file cannot be read or understood.
         """
-        try:
-            with open(self._path, encoding="utf-8") as file:
-                lines = file.read().splitlines()
-        except FileNotFoundError:
-            return []
-        except (OSError, UnicodeDecodeError) as e:
-            reason = e.strerror if isinstance(e, OSError) else "not a text file"
-            raise StateError(f"{self._path}: {reason}.") from e
         found = []
-        for number, line in enumerate(lines, 1):
-            text = line.partition("#")[0].strip()
-            if text:
-                peerId, slash, service = text.partition("/")
-                try:
-                    checkPeerId(peerId)
-                    if slash:
-                        checkName(service)
-                except InvalidOption as e:
-                    raise StateError(f"{self._path}, line {number}: {e}") from e
-                found.append(Allowance(peerId, service if slash else None))
+        for number, text in self.lines():
+            peerId, slash, service = text.partition("/")
+            try:
+                checkPeerId(peerId)
+                if slash:
+                    checkName(service)
+            except InvalidOption as e:
+                raise StateError(f"{self._path}, line {number}: {e}") from e
+            found.append(Allowance(peerId, service if slash else None))
         return found
 
     def add(self, rules: Iterable[Allowance]) -> None:
@@ -97,7 +70,4 @@ class PermissionFile:
             return True
 
     def _save(self, rules: list[Allowance]) -> None:
-        lines = [
-            f"{r.peer}/{r.service}\n" if r.service else f"{r.peer}\n" for r in rules
-        ]
-        self._write(os.path.basename(self._path), "".join(lines).encode())
+        self.save(f"{r.peer}/{r.service}" if r.service else r.peer for r in rules)
