@@ -21,8 +21,12 @@ _HEAD = """\
 The grid, measured
 ==================
 
-Written by ``{command}`` on {date}, on a machine with {cores} cores and Linux
-{kernel}; {delay:g} ms each way between any two public addresses{more}.
+Written on {date} by ::
+
+    {command}
+
+on a machine with {cores} cores, a load of {load:.0f} and Linux {kernel};
+{delay:g} ms each way between any two public addresses{more}.
 
 Each pair of kinds (:doc:`howto/lab`) is one line: the path that came about, the
 strategy that found it, the seconds until both sides were direct, the packets and the
@@ -141,6 +145,7 @@ def page(
             command=command,
             date=datetime.now(timezone.utc).date(),
             cores=os.cpu_count(),
+            load=os.getloadavg()[2],
             kernel=platform.release().partition("-")[0],
             delay=1000 * arguments.delay,
             more=more,

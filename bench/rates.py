@@ -23,9 +23,10 @@ from statistics import median
 from punchd.nat.birthday import PORTS, hitProbability, sizeSpray
 from punchd.testing.grid import Rate, Trouble, grid
 from punchd.testing.trial import Outcome, simulated
-from punchd.traversal.budget import PAUSE
 from punchd.traversal.spray import WANTED
 
+#: Seconds in which a first spray is over, and no second one has begun.
+FIRST = 33.0
 #: How many outside ports there may be, by kind, and how many a customer has.
 RANGES = {"block1024": (1024, 1024), "symmetric": (PORTS, None)}
 
@@ -52,7 +53,7 @@ def predicted(kind: str, found: list[Outcome]) -> str:
     ports, quota = RANGES[kind]
     spray = sizeSpray(ports, WANTED, quota=quota)
     chance = hitProbability(ports, spray.sockets, spray.probes)
-    first = sum((each.seconds or PAUSE) < PAUSE for each in found) / len(found)
+    first = sum((each.seconds or FIRST) < FIRST for each in found) / len(found)
     size = f"{spray.sockets} x {spray.probes} of {ports}"
     return f"; first spray {first:.1%}, formula for {size}: {chance:.1%}"
 

@@ -135,11 +135,26 @@ def simulated(
         pair.stop()
 
 
+def _ready(pair: Pair) -> None:
+    """
+    Run until both are registered, and seen unless their UDP is blocked.
+    """
+    run = pair.network.runUntil
+    for client in (pair.a, pair.b):
+        run(client.whenRegistered(), 60.0)
+    try:
+        run(lambda: pair.a.gathering.mapped and pair.b.gathering.mapped, 5.0)
+    except SimulationTimeout:
+        pass
+    # Let the nonces return too.
+    pair.network.advance(1.0)
+
+
 def _simulate(pair: Pair, patience: float) -> Outcome:
     clock, run = pair.clock, pair.network.runUntil
     firstByte = seconds = None
     try:
-        pair.ready(60.0)
+        _ready(pair)
         began = clock.seconds()
         stream, collector = pair.open(timeout=90.0)
         stream.write(b"x")

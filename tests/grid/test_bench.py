@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.timeout(240)
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -19,7 +21,7 @@ def bench(*words: str, status: int = 0) -> subprocess.CompletedProcess[str]:
     """
     command = [sys.executable, "-m", "bench.grid", *words]
     done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=120
+        command, cwd=ROOT, capture_output=True, text=True, timeout=220
     )
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr

@@ -18,6 +18,9 @@ from punchd.testing.lab import KINDS
 from punchd.testing.scenario import kinds
 from punchd.testing.trial import Outcome, simulated
 
+#: Much computing, where a machine may be busy with other tests.
+pytestmark = pytest.mark.timeout(240)
+
 GRID = grid()
 #: Seconds to wait for a direct path: one spray in fifty finds nothing, and the
 #: next one comes half a minute later.
@@ -30,7 +33,7 @@ def run(cell: Cell, **options: Any) -> Outcome:
     """
     Try a pair once.
     """
-    patience = SETTLED if cell.path == "relayed" else PATIENCE
+    patience = PATIENCE if cell.path == "direct" else SETTLED
     return simulated(cell, 1, delay=GRID.delay, patience=patience, **options)
 
 
@@ -39,7 +42,7 @@ def check(cell: Cell, **options: Any) -> str:
     @return: what is wrong with a pair, nothing if all is as expected.
     """
     found = run(cell, **options)
-    if found.connected and found.path == cell.path and found.by <= cell.by:
+    if found.connected and cell.fits(found.path, found.by, simulator=True):
         return ""
     return f"{cell.name}: expected {cell.path} by {set(cell.by)}, found {found}"
 
@@ -65,12 +68,13 @@ def test_neighbours(cell: Cell) -> None:
     assert check(cell) == ""
 
 
-def test_foreign() -> None:
+@pytest.mark.parametrize("part", range(4))
+def test_foreign(part: int) -> None:
     """
     Where it has to be so beside other people's flows, it is.
     """
-    cells = [cell for cell in GRID.cells() if cell.foreign]
-    assert len(cells) > 20
+    cells = [cell for cell in GRID.cells() if cell.foreign][part::4]
+    assert len(cells) > 8
     wrong = [check(cell, foreign=GRID.foreign) for cell in cells]
     assert [each for each in wrong if each] == []
 
