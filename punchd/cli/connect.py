@@ -83,6 +83,7 @@ class ConnectOptions(Command):
         @return: 0 when the connection ended in good order, 1 when it could not be
             made or broke, and 128 and the signal's number after a signal.
         """
+        _fillDescriptors()
         peer, service = parseTarget(self["target"])
         folder = self.stateFolder()
         urls = [] if self["rendezvous"] is None else [self["rendezvous"]]
@@ -104,6 +105,17 @@ class ConnectOptions(Command):
                 await portal.stop()
 
         return int(console.wait(work))
+
+
+def _fillDescriptors() -> None:
+    """
+    Let no socket of ours get the number of a standard descriptor that is closed.
+    """
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 class Connection:

@@ -8,32 +8,21 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from pathlib import Path
-from typing import Any, TypeVar
 
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
-from twisted.internet.protocol import Protocol
-from twisted.internet.threads import deferToThread
 
-from punchd.endpoints import PunchServerEndpoint
+from punchd.cli import main
 from punchd.errors import SessionLost
 from punchd.forward.stdio import CHUNK
-from tests.forward.ends import Program, Recorder
 
+from .connecting import PUNCHD, Connect, Echo, aside, serve
 from .world import World
 
 ASYNC = pytest_twisted.ensureDeferred
-_T = TypeVar("_T")
-
-_PUNCHD = [
-    sys.executable,
-    "-c",
-    "import sys; from punchd.cli import main; sys.exit(main())",
-]
 
 
 @pytest.fixture
@@ -46,112 +35,6 @@ def world(tmp_path: Path) -> Generator[World, None, None]:
     world = World(reactor, tmp_path, True)
     yield world
     pytest_twisted.blockon(Deferred.fromCoroutine(world.stop()))
-
-
-def aside(work: Callable[[], _T]) -> Deferred[_T]:
-    """
-    Do what blocks, while the clients go on here.
-    """
-    return deferToThread(work)
-
-
-class Connect:
-    """
-    One C{punchd connect} to Bob's service C{chat}.
-    """
-
-    def __init__(self, world: World, *words: str, **kwargs: Any) -> None:
-        kwargs = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE) | kwargs
-        state = f"--state={world.a.folder.path}"
-        command = [*_PUNCHD, "connect", *words, "bob/chat", state]
-        self.process: Any = subprocess.Popen(command, **kwargs)
-
-    def end(self, data: bytes = b"") -> Deferred[tuple[int, bytes, bytes]]:
-        """
-        @return: fires with exit status, output and errors after C{data} and the end
-            of input.
-        """
-
-        def work() -> tuple[int, bytes, bytes]:
-            with self.process:
-                out, err = self.process.communicate(data, timeout=40)
-            return self.process.returncode, out, err
-
-        return aside(work)
-
-    def signalled(self, number: int) -> Deferred[tuple[int, bytes]]:
-        """
-        @return: fires with exit status and errors after a signal.
-        """
-
-        def work() -> tuple[int, bytes]:
-            self.process.send_signal(number)
-            with self.process:
-                self.process.wait(40)
-                assert self.process.stderr is not None
-                return self.process.returncode, self.process.stderr.read()
-
-        return aside(work)
-
-    def read(self, count: int) -> Deferred[bytes]:
-        """
-        @return: fires with so much output.
-        """
-        stdout = self.process.stdout
-        assert stdout is not None
-        return aside(lambda: stdout.read(count))
-
-    def write(self, data: bytes) -> None:
-        """
-        Give it input, little enough for a pipe.
-        """
-        assert self.process.stdin is not None
-        self.process.stdin.write(data)
-        self.process.stdin.flush()
-
-
-class Echo(Protocol):
-    """
-    Sends back what comes, as fast as it is taken.
-    """
-
-    transport: Any
-
-    def connectionMade(self) -> None:
-        """
-        Be paced.
-        """
-        self.transport.registerProducer(self.transport, True)
-
-    def dataReceived(self, data: bytes) -> None:
-        """
-        Send it back.
-        """
-        self.transport.write(data)
-
-    def connectionLost(self, reason: Any = None) -> None:
-        """
-        That was all.
-        """
-
-
-async def serve(world: World, protocol: Any = Recorder) -> Program:
-    """
-    Bob serves C{chat} to Alice.
-    """
-
-    class Serving(Program):
-        def buildProtocol(self, addr: Any) -> Any:
-            made = protocol()
-            self.connections.append(made)
-            return made
-
-    program = Serving()
-    endpoint = PunchServerEndpoint(
-        world.reactor, "chat", allow=["alice"], portal=world.b.portal
-    )
-    await endpoint.listen(program)
-    return program
 
 
 @ASYNC
@@ -350,3 +233,88 @@ async def test_progress(world: World) -> None:
     *_, last = errors.decode().split("\r")
     assert last.startswith("bob/chat: connecting, sent 2.0 kB, received 2.0 kB, ")
     assert last.endswith("\n")
+
+
+@ASYNC
+async def test_terminal(world: World) -> None:
+    """
+    Who sits at a terminal is let go when the peer has said all, and the terminal is
+    left as it was.
+    """
+    program = await serve(world)
+    master, slave = os.openpty()
+    connect = Connect(world, stdin=slave, stdout=slave, stderr=slave)
+    bob = await program.connection(world.reactor)
+    os.write(master, b"hello\n")
+    await bob.whenData(6)
+    bob.transport.write(b"goodbye\n")
+    bob.transport.loseConnection()
+    assert await aside(lambda: connect.process.wait(40)) == 0
+    assert os.get_blocking(slave)
+    # The terminal shows what was typed, too.
+    assert os.read(master, 100) == b"hello\r\ngoodbye\r\n"
+    os.close(master)
+    os.close(slave)
+
+
+@ASYNC
+async def test_closedDescriptors(world: World) -> None:
+    """
+    Without standard input and output at all, it is as with empty ones.
+    """
+    program = await serve(world)
+    state = f"--state={world.a.folder.path}"
+    words = [*PUNCHD, "connect", "bob/chat", state]
+
+    def work() -> tuple[int, bytes]:
+        done = subprocess.run(
+            ["sh", "-c", '"$@" <&- >&-', "sh", *words],
+            stderr=subprocess.PIPE,
+            timeout=40,
+        )
+        return done.returncode, done.stderr
+
+    ended = aside(work)
+    bob = await program.connection(world.reactor)
+    await bob.whenEnded()
+    bob.transport.loseConnection()
+    assert await ended == (0, b"")
+
+
+@ASYNC
+async def test_fullDisk(world: World) -> None:
+    """
+    Output that cannot be written is one sentence and status 1.
+    """
+    program = await serve(world)
+    with open("/dev/full", "wb") as full:
+        connect = Connect(world, stdout=full)
+    bob = await program.connection(world.reactor)
+    bob.transport.write(b"x")
+    status, _, errors = await connect.end()
+    assert status == 1
+    assert errors == b"punchd: Standard output: No space left on device.\n"
+    await bob.whenLost()
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["bob"], "'bob': expected PEER/NAME, such as bob/ssh."),
+        ([], "expected one PEER/NAME, such as bob/ssh, and got 0."),
+        (["--timeout=x", "b/c"], "--timeout=x: expected a number of seconds."),
+        (["b/a b"], "'a b' cannot name a service"),
+        (["--rendezvous=x", f"{'b' * 52}/c"], "punch://"),
+    ],
+)
+def test_wrongWords(
+    words: list[str], error: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    A mistake is one sentence.
+    """
+    assert main(["connect", f"--state={tmp_path}", *words]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert error in said.err
+    assert said.err.count("\n") == 1
