@@ -154,7 +154,8 @@ def _way(way: dict[str, Any]) -> str:
     if not way["reachable"]:
         return f"{where}: no ({way.get('error', 'no answer')})"
     took = way.get("seconds")
-    return f"{where}: yes" + ("" if took is None else f" ({seconds(took)})")
+    blocked = "" if way.get("tls", True) else ", but TLS does not get through"
+    return f"{where}: yes" + ("" if took is None else f" ({seconds(took)})") + blocked
 
 
 def _sure(nat: dict[str, Any], what: str) -> str:

@@ -9,9 +9,18 @@ from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from typing import Any, Final
 
+from OpenSSL import SSL
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
-from twisted.internet.interfaces import IResolutionReceiver
+from twisted.internet.endpoints import (
+    TCP4ClientEndpoint,
+    TCP6ClientEndpoint,
+    wrapClientTLS,
+)
+from twisted.internet.interfaces import (
+    IHandshakeListener,
+    IOpenSSLClientConnectionCreator,
+    IResolutionReceiver,
+)
 from twisted.internet.protocol import Factory, Protocol
 from zope.interface import implementer
 
@@ -205,7 +214,67 @@ async def _tcp(network: INetwork, address: Address) -> dict[str, Any]:
         return {**found, "reachable": False, "error": str(e) or type(e).__name__}
     seconds = reactor.seconds() - began
     protocol.transport.abortConnection()
-    return {**found, "reachable": True, "seconds": round(seconds, 4)}
+    tls = await _tls(network, address)
+    return {**found, "reachable": True, "seconds": round(seconds, 4), "tls": tls}
+
+
+@implementer(IHandshakeListener)
+class _Shaken(Protocol):
+    """
+    I wait for the end of a TLS handshake.
+    """
+
+    def __init__(self) -> None:
+        self.shaken: Deferred[bool] = Deferred()
+
+    def handshakeCompleted(self) -> None:
+        """
+        It worked.
+        """
+        self._end(True)
+
+    def connectionLost(self, reason: object = None) -> None:
+        """
+        It did not.
+        """
+        self._end(False)
+
+    def _end(self, worked: bool) -> None:
+        shaken, self.shaken = self.shaken, Deferred()
+        if not shaken.called:
+            shaken.callback(worked)
+
+
+async def _tls(network: INetwork, address: Address) -> bool:
+    """
+    @return: whether TLS gets through: there are firewalls that look into it.  Whose
+        certificate it is does not matter here.
+    """
+    make = TCP6ClientEndpoint if ":" in address[0] else TCP4ClientEndpoint
+    plain = make(network.reactor, *address, timeout=PATIENCE)
+    endpoint = wrapClientTLS(_Anybody(), plain)
+    try:
+        protocol: Any = await endpoint.connect(Factory.forProtocol(_Shaken))
+        shaken = protocol.shaken
+        shaken.addTimeout(PATIENCE, network.reactor)
+        worked: bool = await shaken
+    except Exception:
+        return False
+    protocol.transport.abortConnection()
+    return worked
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class _Anybody:
+    """
+    TLS with whomever.
+    """
+
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+        """
+        @return: a connection that verifies nothing, and carries nothing.
+        """
+        return SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
 
 
 async def _udp(network: INetwork, servers: Sequence[Address]) -> list[dict[str, Any]]:

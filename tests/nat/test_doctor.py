@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.internet.protocol import ServerFactory
 
 from punchd.cli.doctor import _merge, report
 from punchd.services.checkup import examine
 from punchd.signaling.url import RendezvousURL
+from punchd.testing.pair import Echo
 
 from .test_survey import Place
 
@@ -51,6 +53,21 @@ def test_home() -> None:
     assert "keeps one outside port for a socket" in text
     assert "not measured" in text
     assert "a common router at home" in text
+
+
+def test_tls() -> None:
+    """Whether TLS gets through is told besides: here is one port that has none."""
+    place = Place("portrestricted")
+    server = place.scenario.rendezvous
+    server.reactor.listenTCP(9999, ServerFactory.forProtocol(Echo))
+    url = RendezvousURL("203.0.113.10", (443, 9999))
+    work = examine(place.scenario.hostA, url, lambda line: None)
+    found = place.network.runUntil(Deferred.fromCoroutine(work), 60.0)
+    ways = found["rendezvous"]["tcp"]
+    assert [way["reachable"] for way in ways] == [True, True]
+    assert [way["tls"] for way in ways] == [True, False]
+    text = "\n".join(report(found))
+    assert text.count("but TLS does not get through") == 1
 
 
 def test_symmetric() -> None:
