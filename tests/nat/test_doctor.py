@@ -59,7 +59,9 @@ def test_tls() -> None:
     """Whether TLS gets through is told besides: here is one port that has none."""
     place = Place("portrestricted")
     server = place.scenario.rendezvous
-    server.reactor.listenTCP(9999, ServerFactory.forProtocol(Echo))
+    factory = ServerFactory()
+    factory.protocol = Echo
+    server.reactor.listenTCP(9999, factory)
     url = RendezvousURL("203.0.113.10", (443, 9999))
     work = examine(place.scenario.hostA, url, lambda line: None)
     found = place.network.runUntil(Deferred.fromCoroutine(work), 60.0)
