@@ -49,10 +49,10 @@ def _dial(pair: Pair) -> tuple[Session, float, int, int]:
 def test_secondDialIsFaster(kinds: tuple[str, str]) -> None:
     """
     The second dial reaches a direct path sooner than the first, with fewer checks
-    and packets: nothing is measured again, and no failure is waited for.
+    and no more packets: nothing is measured again, and no failure is waited for.
     """
     with product(*kinds) as pair:
-        pair.network.advance(30.0)
+        # The survey of the NAT comes after the first dial.
         first, slow, checks, packets = _dial(pair)
         second, fast, fewer, less = _dial(pair)
         assert first.attempts.learning.toDict() is None
@@ -60,9 +60,9 @@ def test_secondDialIsFaster(kinds: tuple[str, str]) -> None:
             "strategy": "predicted",
             "times": 1,
         }
-        assert fast < slow - 0.15
+        assert fast < slow - 0.05
         assert fewer < checks
-        assert less < packets
+        assert less <= packets
 
 
 def test_rolesChange() -> None:
@@ -88,7 +88,6 @@ def test_survivesRestart() -> None:
 
     options = {"memory": memory()}
     with product("portrestricted", "sequential", options=options) as pair:
-        pair.network.advance(30.0)
         _, slow, _, _ = _dial(pair)
         for client in (pair.a, pair.b):
             pair.network.runUntil(client.stopService(), 10.0)
@@ -98,7 +97,7 @@ def test_survivesRestart() -> None:
         pair.ready()
         session, fast, _, _ = _dial(pair)
         assert session.attempts.learning.toDict() is not None
-        assert fast < slow - 0.15
+        assert fast < slow - 0.05
 
 
 def test_itIsTold() -> None:
