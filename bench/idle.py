@@ -1,7 +1,7 @@
 """
 What an idle session costs, in packets an hour, in the simulator::
 
-    python bench/idle.py [--lifetime=S] [--keepalive=S] [KIND,KIND ...]
+    python -m bench.idle [--lifetime=S] [--keepalive=S] [KIND,KIND ...]
 
 A path that carries nothing is kept by one check and its answer an interval, the
 relayed path behind it likewise, and the mapping of the socket by one question to
