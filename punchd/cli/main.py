@@ -31,6 +31,8 @@ COMMANDS = (
     ("allow", "allow", "AllowOptions", "Let a peer use services, or list who may."),
     ("disallow", "allow", "DisallowOptions", "Take that back."),
     ("ping", "ping", "PingOptions", "Measure the round trip to a peer."),
+    ("completion", "completion", "CompletionOptions", "Have a shell complete this."),
+    ("manual", "manual", "ManualOptions", "Write manual pages."),
     ("demo", "demo", "DemoOptions", "Punch a hole between two NATs, here and now."),
 )
 
