@@ -13,10 +13,10 @@ from punchd.core import Address, Entropy
 from punchd.turn.client import (
     AllocationFailed,
     AllocationLost,
-    Client,
     Released,
     State,
 )
+from punchd.turn.runclient import RunClient
 
 from .driver import Driver
 from .legs import Leg
@@ -53,7 +53,7 @@ class Attempt:
         """
         self.way = way
         self.leg = leg
-        self.core: Client | None = None
+        self.core: RunClient | None = None
         self.driver: Driver | None = None
         self._credentials = credentials
         self._clock = clock
@@ -129,7 +129,7 @@ class Attempt:
         if self._over:
             return
         reliable = self.way.transport != "udp"
-        core = Client(self.leg.server, entropy=self._entropy, reliable=reliable)
+        core = RunClient(self.leg.server, entropy=self._entropy, reliable=reliable)
         if self._rtt is not None and not reliable:
             core.rtt = self._rtt
         self.core = core
@@ -144,8 +144,8 @@ class Attempt:
         @see: L{.legs.Receiver.framesReceived}.
         """
         if self.driver is not None and self.core is not None:
-            server = self.core.server
-            self.driver.datagramsReceived([(each, _HERE, server) for each in frames])
+            run = (frames, _HERE, self.core.server)
+            self.driver.call(self.core.runsReceived, [run])
             self._flush()
 
     def lost(self, reason: str) -> None:

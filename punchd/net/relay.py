@@ -13,15 +13,16 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from punchd.core import Address, Datagram, Entropy
+from punchd.core import Address, Burst, Datagram, Entropy
 from punchd.errors import RelayRefused
-from punchd.interfaces import IBatchReceiver
+from punchd.interfaces import IRunReceiver
 from punchd.turn.client import (
     Allocated,
     AllocationLost,
     PermissionFailed,
     RelayedDatagram,
 )
+from punchd.turn.runclient import RelayedRun
 
 from .attempt import Attempt
 from .legs import makeLeg
@@ -29,7 +30,8 @@ from .proxy import ProxyFor, noProxy
 from .punching import PunchingSocket
 from .race import Complaints, Race
 from .relaytimes import Idleness, Replacement
-from .udp import Received, Run
+from .runs import RunReceiver
+from .udp import Run
 from .ways import RelayCredentials, Way
 from .wishes import Wishes
 
@@ -44,8 +46,8 @@ SILENT: Final = 1.0
 IDLE: Final = 300.0
 
 
-@implementer(IBatchReceiver)
-class Relay:
+@implementer(IRunReceiver)
+class Relay(RunReceiver):
     """
     I allocate when somebody needs it, by the first way that works, and keep the
     allocation until it has been idle for long.
@@ -306,20 +308,13 @@ class Relay:
 
     # --- datagrams
 
-    def datagramReceived(self, data: bytes, local: Address, remote: Address) -> None:
+    def runsReceived(self, runs: Sequence[Run]) -> None:
         """
-        Something came from the server.
-        """
-        self.datagramsReceived([(data, local, remote)])
-
-    def datagramsReceived(self, datagrams: Sequence[Received]) -> None:
-        """
-        Several datagrams came from the server; what they carry is passed on
-        together.
+        Datagrams came from the server; what they carry is passed on together.
         """
         for attempt in self._udp:
-            if attempt.driver is not None:
-                attempt.driver.datagramsReceived(datagrams)
+            if attempt.core is not None and attempt.driver is not None:
+                attempt.driver.call(attempt.core.runsReceived, runs)
         self._flush()
 
     def _flush(self) -> None:
@@ -333,10 +328,13 @@ class Relay:
             return
         client, now = attempt.core, attempt.driver.now()
         wanted = self._wishes.hosts
-        for datagram in datagrams:
-            if datagram.remote[0] not in wanted:
-                continue
-            client.send(datagram.data, datagram.remote, now)
+        if isinstance(datagrams, Burst):
+            if datagrams.remote[0] in wanted:
+                client.sendRun(datagrams.payloads, datagrams.remote, now)
+        else:
+            for each in datagrams:
+                if each.remote[0] in wanted:
+                    client.send(each.data, each.remote, now)
         attempt.driver.wake()
 
     def _happened(self, attempt: Attempt, event: object) -> None:
@@ -345,8 +343,10 @@ class Relay:
             self._replacement.happened(attempt, event)
             if self._race is not None:
                 self._race.happened(attempt, event)
+        elif isinstance(event, RelayedRun):
+            self._carried(event.payloads, event.peer)
         elif isinstance(event, RelayedDatagram):
-            self._carried(event)
+            self._carried([event.data], event.peer)
         elif isinstance(event, AllocationLost):
             self.log.info("The relay allocation was lost: {why}", why=event.reason)
             self._forget()
@@ -360,14 +360,14 @@ class Relay:
                 code=event.code,
             )
 
-    def _carried(self, event: RelayedDatagram) -> None:
+    def _carried(self, payloads: list[bytes], peer: Address) -> None:
         if self.relayed is None:
             return
         arrived = self._arrived
-        if arrived and arrived[-1][2] == event.peer:
-            arrived[-1][0].append(event.data)
+        if arrived and arrived[-1][2] == peer:
+            arrived[-1][0].extend(payloads)
         else:
-            arrived.append(([event.data], self.relayed, event.peer))
+            arrived.append((payloads, self.relayed, peer))
 
     # --- the end
 

@@ -11,10 +11,12 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from punchd.core import Address
-from punchd.interfaces import IBatchReceiver
+from punchd.interfaces import IRunReceiver
+from punchd.net.demux import isSession
 from punchd.net.driver import Driver
+from punchd.net.runs import RunReceiver
 from punchd.net.ttl import OpenerTtl
-from punchd.net.udp import Received
+from punchd.net.udp import Run
 from punchd.session.context import Context
 from punchd.signaling.observation import MappedAddress, MappingChanged, Observed
 from punchd.stun.message import isMessage
@@ -29,8 +31,8 @@ OBSERVED = 90.0
 _BINDING = (b"\x00\x01", b"\x01\x01", b"\x01\x11")
 
 
-@implementer(IBatchReceiver)
-class Presence:
+@implementer(IRunReceiver)
+class Presence(RunReceiver):
     """
     I keep the rendezvous informed of our addresses, and the sessions of what
     it says about them.
@@ -171,26 +173,23 @@ class Presence:
             self.surveyor.soon(*self._surveyed, again=True)
             self._measureTtl(again=True)
 
-    # --- IBatchReceiver
+    # --- IRunReceiver
 
-    def datagramReceived(self, data: bytes, local: Address, remote: Address) -> None:
-        """
-        The rendezvous sent something to the punching socket.
-        """
-        self.datagramsReceived([(data, local, remote)])
-
-    def datagramsReceived(self, datagrams: Sequence[Received]) -> None:
+    def runsReceived(self, runs: Sequence[Run]) -> None:
         """
         The rendezvous sent several; what it relays goes on as one batch.
         """
-        relayed = []
-        for each in datagrams:
-            data = each[0]
-            if data[:2] in _BINDING and isMessage(data):
-                for driver in self._drivers:
-                    driver.datagramReceived(*each)
-            else:
-                relayed.append(each)
+        relayed: list[Run] = []
+        for payloads, local, remote in runs:
+            if isSession(payloads):
+                relayed.append((payloads, local, remote))
+                continue
+            for data in payloads:
+                if data[:2] in _BINDING and isMessage(data):
+                    for driver in self._drivers:
+                        driver.datagramReceived(data, local, remote)
+                else:
+                    relayed.append(([data], local, remote))
         if relayed:
             self.relaying.received(relayed)
 

@@ -10,9 +10,9 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from punchd.core import Address
 from punchd.net.proxy import ProxyFor, noProxy
 from punchd.net.relay import Relay
+from punchd.net.udp import Run
 from punchd.net.ways import RelayCredentials, Way, throughProxyToo, waysToRendezvous
 from punchd.session.context import Context
 
@@ -112,12 +112,12 @@ class Relaying:
             if rtt is not None:
                 self._relay.rtt = rtt
 
-    def received(self, datagrams: Sequence[tuple[bytes, Address, Address]]) -> None:
+    def received(self, runs: Sequence[Run]) -> None:
         """
         The rendezvous has sent something to the punching socket.
         """
         if self._relay is not None:
-            self._relay.datagramsReceived(datagrams)
+            self._relay.runsReceived(runs)
 
     def networkChanged(self) -> None:
         """

@@ -41,6 +41,13 @@ def channelData(number: int, data: bytes) -> bytes:
     return _PAIR.pack(number, len(data)) + data
 
 
+def channelHead(number: int, size: int) -> bytes:
+    """
+    @return: what stands before C{size} bytes of data for a channel.
+    """
+    return _PAIR.pack(number, size)
+
+
 def readChannelData(frame: bytes) -> tuple[int, bytes] | None:
     """
     @return: the channel and the data, or L{None} when the frame is cut short.

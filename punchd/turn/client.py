@@ -11,7 +11,7 @@ channel is bound.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum
 
 from punchd.core import Address, Datagram, Entropy
@@ -279,7 +279,7 @@ class Client:
 
     # --- drains -------------------------------------------------------------
 
-    def takeDatagrams(self) -> list[Datagram]:
+    def takeDatagrams(self) -> Sequence[Datagram]:
         """
         @return: what is to be sent to the server.
         """
