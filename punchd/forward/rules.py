@@ -137,6 +137,22 @@ def parseForward(value: str, reactor: Any) -> Forward:
     return Forward(endpoint, peer, service)
 
 
+def parseServer(option: str, value: str, reactor: Any) -> str:
+    """
+    @param option: the name of an option whose value is a server endpoint string.
+    @param reactor: the endpoint is tried on it; nothing is bound.
+
+    @return: the endpoint; a TCP one that names no interface has got loopback.
+
+    @raise InvalidOption: it cannot be used, and why.
+    """
+    fault = _Fault(option, value, "a server endpoint, such as tcp:9100")
+    fields = _fields(value)
+    endpoint = _onLoopback(value, fields)
+    _tryEndpoint(serverFromString, reactor, endpoint, fields, fault)
+    return endpoint
+
+
 def parseAllow(value: str) -> Allowance:
     """
     @param value: what was given to C{--allow}.

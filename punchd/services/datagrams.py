@@ -91,6 +91,23 @@ class Datagrams:
         else:
             self._ports[host, number] = port
 
+    def portCounters(self) -> Counter[str]:
+        """
+        @return: what went wrong on the ports, those of relayed addresses included,
+            while they were open.
+        """
+        found: Counter[str] = Counter()
+        for port in (
+            *self._ports.values(),
+            *self._wildcards.values(),
+            *self._others,
+            *self._relayPorts.values(),
+        ):
+            counters = getattr(port, "counters", None)
+            if counters:
+                found.update(counters)
+        return found
+
     def alsoClose(self, port: IDatagramPort) -> None:
         """
         Close this one with the others; what comes to it is answered from them.

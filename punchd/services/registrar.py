@@ -56,6 +56,7 @@ class Registrar:
 
     @ivar offering: what clients are told as they register.
     @ivar counters: what happened, by name.
+    @ivar outcomes: what carried sessions in the end, by strategy.
     @ivar nameplates: where clients meet that do not know each other yet.
     """
 
@@ -77,6 +78,7 @@ class Registrar:
         self.directory = directory
         self.offering = offering
         self.counters: Counter[str] = Counter()
+        self.outcomes: Counter[str] = Counter()
         self._leases = Leases()
         self.nameplates = Nameplates(clock, os.urandom)
         self._expiry: IDelayedCall | None = None

@@ -4,6 +4,7 @@ The UDP ports that relayed addresses are.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
@@ -30,6 +31,7 @@ class RelayPorts:
     I open ports at random (RFC 8656, 7.2: they must not be guessed).
 
     @ivar ports: by the address that they are bound to.
+    @ivar counters: what went wrong on those that are closed.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class RelayPorts:
         self._low = low
         self._high = high
         self.ports: dict[Address, IDatagramPort] = {}
+        self.counters: Counter[str] = Counter()
 
     @property
     def families(self) -> Collection[int]:
@@ -95,7 +98,9 @@ class RelayPorts:
         """
         @see: L{punchd.turn.table.RelayPorts.close}.
         """
-        self.ports.pop(address).close()
+        port: Any = self.ports.pop(address)
+        self.counters.update(getattr(port, "counters", ()))
+        port.close()
 
     def sendWhole(self, datagram: Datagram) -> None:
         """

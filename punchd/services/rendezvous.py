@@ -37,6 +37,7 @@ from .places import DEFAULT_PLACES, Place, publicHosts, textOf
 from .registrar import Offering, Registrar
 from .relayports import RelayPorts, RelayReceiver
 from .state import StateFolder
+from .traffic import Traffic
 
 #: Seconds for which something may be allocated with one set of credentials.
 CREDENTIALS: Final = 12 * 3600.0
@@ -98,6 +99,7 @@ class Rendezvous(Service):
     @ivar url: what clients are given, once I listen.
     @ivar directory: who is here.
     @ivar relay: the TURN server, or L{None}.
+    @ivar traffic: what it has passed.
     """
 
     log = Logger()
@@ -136,6 +138,7 @@ class Rendezvous(Service):
             self._clock, credentials, self.registrar, self.datagrams.streams
         )
         self._doors = Doors(network, self.datagrams, self._entrance)
+        self.traffic = Traffic()
         self._relayPorts: RelayPorts | None = None
         self._relaySecret: bytes = network.entropy(32)
 
@@ -157,6 +160,23 @@ class Rendezvous(Service):
         for part, each in parts.items():
             for name, count in each.counters.items() if each is not None else ():
                 found[f"{part}: {name}"] += count
+        return found
+
+    @property
+    def connections(self) -> int:
+        """
+        How many TCP connections are open.
+        """
+        return len(self._entrance.connections)
+
+    @property
+    def portCounters(self) -> Counter[str]:
+        """
+        What went wrong on UDP ports, by name.
+        """
+        found = self.datagrams.portCounters()
+        if self._relayPorts is not None:
+            found.update(self._relayPorts.counters)
         return found
 
     # --- the service
@@ -308,19 +328,27 @@ class Rendezvous(Service):
             assert self._relayPorts is not None
             self._relayPorts.sendWhole(event.datagram)
         elif isinstance(event, AllocationOpened):
+            self.traffic.allocationOpened(event)
             self.log.info(
                 "relaying at {relayed}",
                 relayed=textOf(event.relayed),
                 handle=handleOf(event.username),
+                transport=event.transport,
                 event="allocation-opened",
             )
         elif isinstance(event, AllocationClosed):
+            self.traffic.allocationClosed(event)
             self.log.info(
                 "relayed at {relayed}: {bytes} bytes",
                 relayed=textOf(event.relayed),
                 handle=handleOf(event.username),
+                transport=event.transport,
                 reason=event.reason,
                 bytes=event.sentBytes + event.receivedBytes,
+                sentPackets=event.sentPackets,
+                sentBytes=event.sentBytes,
+                receivedPackets=event.receivedPackets,
+                receivedBytes=event.receivedBytes,
                 event="allocation-closed",
             )
 

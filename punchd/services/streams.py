@@ -168,9 +168,9 @@ class StunStream(Protocol):
         Wait for a frame.
         """
         transport: Any = self.transport
-        self.local = overStream(addressOf(transport.getHost()))
-        self.remote = addressOf(transport.getPeer())
         self._secure = ISSLTransport.providedBy(transport)
+        self.local = overStream(addressOf(transport.getHost()), self._secure)
+        self.remote = addressOf(transport.getPeer())
         transport.setTcpNoDelay(True)
         _keepLittleUnsent(transport)
         self._silence = self._streams.clock.callLater(self._patience, self._silent)

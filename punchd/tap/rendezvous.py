@@ -14,6 +14,7 @@ from twisted.python import usage
 
 from punchd._plugins import pluginNamed
 from punchd.errors import InvalidOption, NoSuchPlugin, PunchError
+from punchd.forward.rules import parseServer
 from punchd.interfaces import IAdmission
 from punchd.net.clock import makeMonotonic
 from punchd.net.kernel import KernelNetwork
@@ -55,6 +56,7 @@ class Options(CommandOptions):
         super().__init__()
         self["state"] = None
         self["certificate"] = None
+        self["metrics"] = None
         self.places: list[Place] = []
         self.publics: list[tuple[str, str | None]] = []
         self.alternatePort: int | None = None
@@ -146,6 +148,13 @@ class Options(CommandOptions):
         name, number = _said(lambda: parseLimit(value))
         self.limits[name] = number
 
+    def opt_metrics(self, value: str) -> None:
+        """
+        A server endpoint, as tcp:9100, at which Prometheus reads /metrics; on
+        loopback unless it names an interface.
+        """
+        self["metrics"] = value
+
     def opt_state(self, value: str) -> None:
         """
         The folder of the key and the URL.
@@ -212,7 +221,12 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         credentials = ServerCredentials(
             folder.identity(), certificate, options["certificate"] or ""
         )
-        return Server(Rendezvous(network, credentials, settings, folder))
+        rendezvous = Rendezvous(network, credentials, settings, folder)
+        server = Server(rendezvous)
+        if options["metrics"] is not None:
+            metrics = _metrics(options["metrics"], network.reactor, rendezvous)
+            metrics.setServiceParent(server)
+        return server
 
 
 class Server(MultiService):
@@ -239,6 +253,21 @@ class Server(MultiService):
         _allowFiles()
         with oneSentence(PROGRAM):
             super().startService()
+
+
+def _metrics(value: str, reactor: Any, rendezvous: Rendezvous) -> IService:
+    """
+    @raise InvalidOption: there can be none.
+    """
+    endpoint = parseServer("metrics", value, reactor)
+    try:
+        from punchd.services.metrics import Metrics
+    except ImportError as e:
+        raise InvalidOption(
+            f"--metrics={value}: prometheus-client is not installed; "
+            "`pip install punchd[metrics]` has it."
+        ) from e
+    return Metrics(reactor, endpoint, rendezvous)
 
 
 def _allowFiles() -> None:

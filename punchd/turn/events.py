@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from punchd.core import Address, Datagram
 
 from .allocation import Allocation
+from .transport import transportOf
 
 # --- the server -------------------------------------------------------------
 
@@ -17,18 +18,26 @@ from .allocation import Allocation
 class AllocationOpened:
     """
     A client has got a relayed address.
+
+    @ivar transport: between the client and us: C{"udp"}, C{"tcp"} or C{"tls"}.
     """
 
     username: str
     client: Address
     relayed: Address
+    transport: str = "udp"
 
     @classmethod
     def of(cls, allocation: Allocation) -> AllocationOpened:
         """
         @return: what is said of that allocation.
         """
-        return cls(allocation.username, allocation.client, allocation.outside)
+        return cls(
+            allocation.username,
+            allocation.client,
+            allocation.outside,
+            transportOf(allocation.local),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +48,7 @@ class AllocationClosed:
     @ivar reason: C{"expired"}, C{"released"}, C{"revoked"} or C{"disconnected"}.
     @ivar sentPackets: from the client to peers.
     @ivar receivedPackets: from peers to the client.
+    @ivar transport: between the client and us: C{"udp"}, C{"tcp"} or C{"tls"}.
     """
 
     username: str
@@ -49,6 +59,7 @@ class AllocationClosed:
     sentBytes: int
     receivedPackets: int
     receivedBytes: int
+    transport: str = "udp"
 
     @classmethod
     def of(cls, allocation: Allocation, reason: str) -> AllocationClosed:
@@ -64,6 +75,7 @@ class AllocationClosed:
             allocation.sentBytes,
             allocation.receivedPackets,
             allocation.receivedBytes,
+            transportOf(allocation.local),
         )
 
 

@@ -285,3 +285,39 @@ def residentMemory(pid: int) -> int:
     """
     with open(f"/proc/{pid}/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+# --- metrics
+
+
+def test_metricsWithoutPackage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """
+    Without prometheus-client one sentence says what to install.
+    """
+    for name in [each for each in sys.modules if each.startswith("prometheus_client")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    monkeypatch.delitem(sys.modules, "punchd.services.metrics", raising=False)
+    options = parsed(
+        "--listen=127.0.0.1:0", f"--state={tmp_path}", "--metrics=tcp:9100"
+    )
+    with pytest.raises(SystemExit) as ended:
+        makeService(options)
+    said = str(ended.value)
+    assert said.startswith("punch-rendezvous: --metrics=tcp:9100: prometheus-client")
+    assert "punchd[metrics]" in said
+
+
+@pytest.mark.parametrize("value", ["9100", "tcp:many", "tcp:99999", ""])
+def test_metricsNowhere(value: str, tmp_path: Path) -> None:
+    """
+    What is no server endpoint is refused in one sentence.
+    """
+    options = parsed(
+        "--listen=127.0.0.1:0", f"--state={tmp_path}", f"--metrics={value}"
+    )
+    with pytest.raises(SystemExit) as ended:
+        makeService(options)
+    said = str(ended.value)
+    assert said.startswith(f"punch-rendezvous: --metrics={value}: ")
+    assert "\n" not in said

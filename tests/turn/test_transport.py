@@ -10,7 +10,7 @@ from punchd.core import Address
 from punchd.stun.attributes import Attribute
 from punchd.turn.channeldata import channelData
 from punchd.turn.events import AllocationClosed
-from punchd.turn.transport import isStream, overStream, withoutTransport
+from punchd.turn.transport import isStream, overStream, transportOf, withoutTransport
 from tests.turn.link import CLIENT, LISTEN, OTHER, PEER, RELAY, Link, Raw
 
 STREAM = overStream(LISTEN)
@@ -24,7 +24,13 @@ def test_mark(address: Address) -> None:
     marked = overStream(address)
     assert isStream(marked)
     assert not isStream(address)
-    assert withoutTransport(marked) == withoutTransport(address) == address
+    secure = overStream(address, True)
+    assert isStream(secure)
+    assert secure != marked
+    for each in (marked, secure, address):
+        assert withoutTransport(each) == address
+    found = [transportOf(each) for each in (address, marked, secure)]
+    assert found == ["udp", "tcp", "tls"]
 
 
 def test_twoTransports() -> None:

@@ -1,0 +1,112 @@
+"""
+The numbers of a rendezvous, while the whole product runs.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+
+from punchd.services.metrics import INTERVAL, Lateness, RendezvousCollector
+
+from .talk import product
+
+#: What a label may look like: words and numbers of ours.
+_LABEL = re.compile(r"[\w.,: -]{1,60}")
+
+
+def numbers(rendezvous: Any) -> CollectorRegistry:
+    """
+    @return: the numbers of a rendezvous.
+    """
+    registry = CollectorRegistry()
+    registry.register(RendezvousCollector(rendezvous))
+    return registry
+
+
+def test_relayed() -> None:
+    """
+    What is relayed shows by transport, family and direction, while the allocation
+    lives and after it, and it never becomes less.
+    """
+    with product("symmetric", "symmetric", options={"mode": "relay"}) as pair:
+        registry = numbers(pair.rendezvous)
+        value = registry.get_sample_value
+        assert value("punchd_clients") == 2
+        assert value("punchd_dials_total") == 0
+        stream, collector = pair.open()
+        stream.write(b"x" * 50_000)
+        pair.network.runUntil(collector.whenReceived(50_000), 30.0)
+        labels = {"transport": "udp", "family": "ipv4"}
+        assert value("punchd_dials_total") == 1
+        assert value("punchd_dials_answered_total", {"answer": "accepted"}) == 1
+        assert value("punchd_allocations", labels) == 2
+        assert value("punchd_allocations_made_total", labels) == 2
+        before = {}
+        for direction in ("from_client", "to_client"):
+            which = {**labels, "direction": direction}
+            before[direction] = value("punchd_relayed_bytes_total", which)
+            assert (before[direction] or 0) > 100_000
+            assert (value("punchd_relayed_packets_total", which) or 0) > 80
+        for client in (pair.a, pair.b):
+            client.presence.relaying.stop()
+        pair.network.advance(1.0)
+        assert value("punchd_allocations", labels) == 0
+        assert value("punchd_allocations_made_total", labels) == 2
+        for direction, count in before.items():
+            which = {**labels, "direction": direction}
+            assert (value("punchd_relayed_bytes_total", which) or 0) >= (count or 0)
+
+
+def test_refusals() -> None:
+    """
+    Refusals show by reason, and nothing that a client says gets into a label.
+    """
+    with product("open", "open") as pair:
+        address = ("203.0.113.10", 3478)
+        registry = numbers(pair.rendezvous)
+        for data in (
+            b"",
+            b"\xff" * 30,
+            b"\x40\x00\x00\x00evil",
+            b"\x00\x03\x00\x00" * 5,
+        ):
+            pair.rendezvous.datagrams.datagramReceived(
+                data, address, ("198.51.100.130", 666)
+            )
+        opened = pair.a.open("a" * 52, "evil")
+        opened.addErrback(lambda failure: None)
+        pair.network.advance(2.0)
+        value = registry.get_sample_value
+        dropped = {"part": "udp", "reason": "not STUN"}
+        assert value("punchd_refusals_total", dropped) == 2
+        odd = {"part": "relay", "reason": "no allocation"}
+        assert value("punchd_refusals_total", odd) == 1
+        offline = {"part": "directory", "reason": "offline"}
+        assert value("punchd_refusals_total", offline) == 1
+        text = generate_latest(registry).decode()
+        assert "evil" not in text
+        assert "666" not in text
+        for label in re.findall(r'="((?:[^"\\]|\\.)*)"', text):
+            assert _LABEL.fullmatch(label), label
+
+
+def test_lateness() -> None:
+    """
+    A call that is made late is counted as late.
+    """
+    with product("open", "open") as pair:
+        registry = CollectorRegistry()
+        clock = pair.clock
+        late = Lateness(clock, registry)
+        late.start()
+        pair.network.advance(10 * INTERVAL + 0.001)
+        late.stop()
+        count = registry.get_sample_value("punchd_event_loop_lag_seconds_count")
+        assert count == 10
+        soon = registry.get_sample_value(
+            "punchd_event_loop_lag_seconds_bucket", {"le": "0.001"}
+        )
+        assert soon == 10
