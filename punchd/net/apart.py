@@ -72,10 +72,19 @@ def _choose(port: UDPPort, kinds: Sequence[int]) -> None:
     for at, kind in enumerate(kinds):
         instructions.append((_JUMP_IF_EQUAL, len(kinds) - at, 0, kind))
     instructions += [(_RETURN, 0, 0, 0), (_RETURN, 0, 0, 1)]
+    attach(port, instructions)
+
+
+def attach(port: Any, instructions: Sequence[tuple[int, int, int, int]]) -> None:
+    """
+    Have the kernel choose by a program among the sockets of one address.
+
+    @param port: a socket, or an L{UDPPort}.
+
+    @raise OSError: the system does not know that.
+    """
     program = b"".join(_INSTRUCTION.pack(*each) for each in instructions)
     buffer = ctypes.create_string_buffer(program, len(program))
-    port.setOption(
-        socket.SOL_SOCKET,
-        SO_ATTACH_REUSEPORT_CBPF,
-        _PROGRAM.pack(len(instructions), ctypes.addressof(buffer)),
-    )
+    packed = _PROGRAM.pack(len(instructions), ctypes.addressof(buffer))
+    put = port.setOption if isinstance(port, UDPPort) else port.setsockopt
+    put(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, packed)

@@ -24,25 +24,30 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 _R = TypeVar("_R")
 
 
-def makeMonotonic(reactor: _R) -> _R:
+def makeMonotonic(reactor: _R, offset: float | None = None) -> _R:
     """
     Make a reactor of Twisted tell and schedule monotonic time.
 
     Only this instance changes.  Calls that are already scheduled stay due when
     they were.  Doing it twice, or to a clock that is no reactor, does nothing.
 
+    @param offset: what is added to CLOCK_MONOTONIC, when several processes have to
+        agree; else it is found here.
+
     @return: the reactor.
     """
     if not isinstance(reactor, ReactorBase) or "seconds" in vars(reactor):
         return reactor
-    offset = reactor.seconds() - time.monotonic()
+    if offset is None:
+        offset = reactor.seconds() - time.monotonic()
+    ahead = offset
     monotonic = time.monotonic
 
     def seconds() -> float:
         """
         @return: monotonic seconds, counted from the epoch.
         """
-        return offset + monotonic()
+        return ahead + monotonic()
 
     anyReactor: Any = reactor
     anyReactor.seconds = seconds

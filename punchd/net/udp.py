@@ -119,6 +119,7 @@ class UDPPort:
         *,
         offload: bool = True,
         shared: bool = False,
+        existing: socket.socket | None = None,
     ) -> None:
         """
         @param family: 4 or 6.
@@ -128,6 +129,7 @@ class UDPPort:
         @param offload: whether to use GSO and GRO where the kernel has them.
         @param shared: whether another port of ours is bound to that address,
             which has agreed to that (L{share}).
+        @param existing: a socket that another process has opened and bound.
 
         @raise CannotListenError: the address is taken or is not ours, or the
             host has no such family.
@@ -139,7 +141,7 @@ class UDPPort:
         self._batches = IBatchReceiver.providedBy(receiver)
         self._runs = IRunReceiver.providedBy(receiver)
         try:
-            self._socket = self._open(family, host, port, shared)
+            self._socket = existing or self._open(family, host, port, shared)
         except (OSError, OverflowError) as e:
             raise CannotListenError(host, port, e) from e
         bound = self._socket.getsockname()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -187,6 +187,10 @@ class Account:
 class Meter:
     """
     I keep the accounts.
+
+    @ivar elsewhere: how many allocations there are in other processes that share
+        our port, by the key of the account.
+    @ivar told: called with each allocation when it comes (true) and goes.
     """
 
     def __init__(self, limits: Limits, counters: Counter[str]) -> None:
@@ -195,6 +199,8 @@ class Meter:
         """
         self._limits = limits
         self._counters = counters
+        self.elsewhere: Mapping[object, int] = {}
+        self.told: Callable[[Allocation, bool], None] | None = None
         self._all = Account("all", None, limits.all, 0.0)
         self._accounts: dict[object, Account] = {}
         # Those without allocations, the longest forgotten first.
@@ -232,7 +238,8 @@ class Meter:
         """
         for account in accounts:
             most = account.quota.allocations
-            if (most and account.allocations + more > most) or account.exhausted(now):
+            wanted = account.allocations + more + self.elsewhere.get(account.key, 0)
+            if (most and wanted > most) or account.exhausted(now):
                 code = 508 if account is self._all else 486
                 self._counters[f"{code} by {account.name}"] += 1
                 self.release(accounts, now)
@@ -247,6 +254,8 @@ class Meter:
             account.allocations += 1
             if account.quota.meters:
                 allocation.sentDue = allocation.receivedDue = 0
+        if self.told is not None:
+            self.told(allocation, True)
 
     def closed(self, allocation: Allocation, now: float) -> None:
         """
@@ -256,6 +265,8 @@ class Meter:
         for account in allocation.accounts:
             account.allocations -= 1
         self.release(allocation.accounts, now)
+        if self.told is not None:
+            self.told(allocation, False)
 
     def release(self, accounts: tuple[Account, ...], now: float) -> None:
         """

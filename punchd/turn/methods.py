@@ -157,7 +157,7 @@ class Methods:
         if refused is not None:
             return refused
         own = self._policy.isOwn(peer[0])
-        if own and peer not in self._table.outside:
+        if own and not self._table.isLive(peer):
             return failure(request, 403, "Not a relayed address")
         if allocation.conflicts(number, peer, now):
             return failure(request, 400, "Bound otherwise")

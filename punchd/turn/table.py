@@ -62,6 +62,8 @@ class AllocationTable:
     @ivar outside: by the relayed address as peers see it.
     @ivar outsideHosts: the hosts in C{outside}, counted.
     @ivar ownHosts: the hosts of this machine that have been heard of.
+    @ivar elsewhere: relayed addresses of other processes that share our port, as
+        peers see them, with where they are bound.
     @ivar due: when L{takeExpired} will have something; infinite if never.
     """
 
@@ -88,6 +90,7 @@ class AllocationTable:
         # Allocations by the second they expire in, and those seconds.
         self._wheel: dict[int, dict[Allocation, None]] = {}
         self._seconds: list[int] = []
+        self.elsewhere: Mapping[Address, Address] = {}
         self.due = _NEVER
 
     def __len__(self) -> int:
@@ -99,6 +102,12 @@ class AllocationTable:
         """
         clients = self.clients.get(local)
         return None if clients is None else clients.get(client)
+
+    def isLive(self, outside: Address) -> bool:
+        """
+        @return: whether that is a relayed address, here or in another process.
+        """
+        return outside in self.outside or outside in self.elsewhere
 
     @property
     def families(self) -> Collection[int]:
