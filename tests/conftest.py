@@ -73,7 +73,8 @@ class LoggedErrors:
         gc.collect()
         taken, kept = [], []
         for event in self.events:
-            failure = event.get("log_failure")
+            # The older twisted.python.log calls it otherwise.
+            failure = event.get("log_failure", event.get("failure"))
             if failure is not None and (not types or failure.check(*types)):
                 taken.append(failure)
             else:

@@ -4,6 +4,7 @@ What Twisted finds of punchd, and how punchd finds plugins by name.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -21,13 +22,16 @@ from twisted.internet.interfaces import (
     IStreamClientEndpointStringParserWithReactor,
     IStreamServerEndpointStringParser,
 )
+from twisted.logger import capturedLogs
 from twisted.plugin import IPlugin, getPlugins
 from zope.interface import Attribute, providedBy
 from zope.interface.verify import verifyObject
 
 from punchd._parsers import PunchClientParser, PunchServerParser
-from punchd._plugins import pluginNamed, pluginsByName
+from punchd._plugins import installed, isBuiltIn, pluginNamed, pluginsByName
 from punchd.errors import DuplicatePlugin, NoSuchPlugin
+from punchd.tap import client, rendezvous
+from punchd.tap.listing import listing, pluginInterfaces
 
 
 class ISpoon(IPlugin):
@@ -155,14 +159,86 @@ def testNoneInstalled(dropIns: DropIns) -> None:
 
 
 def testDoubleNameIsRefused(dropIns: DropIns) -> None:
-    """Two plugins of one name are an error that names both places."""
-    package = dropIns(["tin"], ["tin"])
+    """Two plugins of one name are an error that names both places, for who chooses."""
+    package = dropIns(["tin", "wood"], ["tin"])
     with pytest.raises(DuplicatePlugin, match=r"'tin': .*m\d\.Spoon and .*m\d\.Spoon"):
+        pluginNamed(ISpoon, "tin", package)
+    with capturedLogs() as logs:
+        assert list(pluginsByName(ISpoon, package)) == ["wood"]
         pluginsByName(ISpoon, package)
+    assert [each["event"] for each in logs] == ["plugin-fault"]
+
+
+def testBuiltInKeepsItsName(dropIns: DropIns, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plugin with the name of a built-in one does not take its place."""
+    package = dropIns(["tin"], ["tin"])
+    module = import_module(f"{package.__name__}.m1")
+    monkeypatch.setattr(module.Spoon, "__module__", "punchd.spoons")
+    assert type(pluginNamed(ISpoon, "tin", package)).__module__ == "punchd.spoons"
+    assert "built-in one is used" in installed(ISpoon, package).faults[0]
+
+
+def testBrokenFile(
+    dropIns: DropIns, tmp_path: Path, flushLoggedErrors: Callable[..., list[Any]]
+) -> None:
+    """A file that cannot be imported stops only those who look for what is in it."""
+    package = dropIns(["tin"])
+    broken = tmp_path / package.__name__ / "broken.py"
+    broken.write_text("import nowhere_to_be_found")
+    assert list(pluginsByName(ISpoon, package)) == ["tin"]
+    with pytest.raises(NoSuchPlugin) as caught:
+        pluginNamed(ISpoon, "gold", package)
+    assert str(caught.value) == (
+        f"No ISpoon plugin is named 'gold'; known: tin.  {broken} cannot be imported: "
+        "ModuleNotFoundError: No module named 'nowhere_to_be_found'."
+    )
+    # Twisted itself logs it each time.
+    assert flushLoggedErrors(ModuleNotFoundError)
+
+
+def testBrokenSinceItWasCached(dropIns: DropIns, tmp_path: Path) -> None:
+    """A file that Twisted remembers and cannot import any more is told of."""
+    package = dropIns(["tin"])
+    pluginsByName(ISpoon, package)
+    module = tmp_path / package.__name__ / "m0.py"
+    before = module.stat().st_mtime - 100
+    module.write_text("import nowhere_to_be_found")
+    os.utime(module, (before, before))
+    sys.modules.pop(f"{package.__name__}.m0")
+    delattr(package, "m0")
+    (fault,) = installed(ISpoon, package).faults
+    assert fault.startswith(f"{package.__name__}.m0.s0 cannot be loaded: ")
 
 
 @pytest.mark.parametrize("name", ["Tin", "", "a b", "1a", "a=b"])
-def testOddNameIsRefused(dropIns: DropIns, name: str) -> None:
-    """A name that could not be written in an option is an error."""
-    with pytest.raises(NoSuchPlugin, match="lower-case"):
-        pluginsByName(ISpoon, dropIns([name]))
+def testOddNameIsLeftOut(dropIns: DropIns, name: str) -> None:
+    """A name that could not be written in an option is no name."""
+    found = installed(ISpoon, dropIns([name]))
+    assert found.plugins == {}
+    assert "expected a lower-case letter" in found.faults[0]
+
+
+def testListing() -> None:
+    """C{--help-plugins} has every plugin of ours, each with a sentence of its own."""
+    lines = list(listing())
+    ours = [line for line in lines if line.endswith("]") and "[punchd" in line]
+    assert len(ours) >= 14
+    assert "(no description)" not in "".join(lines)
+    sentences = [line.partition(" [")[0].split(None, 1)[1] for line in ours]
+    assert len(set(sentences)) == len(sentences)
+
+
+@pytest.mark.parametrize("options", [client.Options, rendezvous.Options])
+def testHelpPlugins(options: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """The option prints the list, and that is all."""
+    with pytest.raises(SystemExit) as caught:
+        options().parseOptions(["--help-plugins"])
+    assert caught.value.code == 0
+    assert "ITraversalStrategy: A way to get" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("interface", pluginInterfaces())
+def testBuiltInsAreWhole(interface: Any) -> None:
+    """Every built-in plugin is what it says."""
+    found = pluginsByName(interface).values()
+    assert [verifyObject(interface, each) for each in found if isBuiltIn(each)]

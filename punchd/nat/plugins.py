@@ -21,11 +21,13 @@ class Predictor:
     I predict for NATs that choose ports in one way.
     """
 
-    def __init__(self, name: str, kind: str) -> None:
+    def __init__(self, name: str, kind: str, doc: str) -> None:
         """
         @param kind: the value of a member of
             L{Allocation<punchd.nat.model.Allocation>}.
+        @param doc: a sentence for C{--help-plugins}.
         """
+        self.__doc__ = doc
         self.name = name
         self._kind = kind
 

@@ -27,6 +27,7 @@ class PortMapping:
         @param search: the module and the class that does the work, with a colon
             between them.
         """
+        self.__doc__ = f"Asks the router to open a port, by {name.upper()}."
         self.name = name
         self.preference = preference
         self.families = families

@@ -19,10 +19,12 @@ class Admission:
     A function that makes a guard, which is loaded when it is needed.
     """
 
-    def __init__(self, name: str, maker: str) -> None:
+    def __init__(self, name: str, maker: str, doc: str) -> None:
         """
         @param maker: its module and name, as C{package.module:function}.
+        @param doc: a sentence for C{--help-plugins}.
         """
+        self.__doc__ = doc
         self.name = name
         self._maker = maker
 

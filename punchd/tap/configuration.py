@@ -22,6 +22,9 @@ MAX_SIZE = 1 << 20
 #: The option that names the file.
 CONFIG = "config"
 
+#: What only a command line may say.
+_NO_OPTIONS = (CONFIG, "help", "help-plugins", "version")
+
 
 def configured(options: usage.Options, words: Sequence[str]) -> list[str]:
     """
@@ -65,7 +68,7 @@ def _read(path: str) -> dict[str, Any]:
 
 def _check(options: usage.Options, path: str, name: str) -> None:
     known = [option.rstrip("=") for option in options.longOpt]
-    if name in known and name not in (CONFIG, "help", "version"):
+    if name in known and name not in _NO_OPTIONS:
         return
     near = difflib.get_close_matches(name, known, 1)
     hint = f"; is it {near[0]!r}?" if near else "."

@@ -41,6 +41,16 @@ class CommandOptions(usage.Options):
         the last word.
         """
 
+    def opt_help_plugins(self) -> None:
+        """
+        List the plugins that are installed, and exit.
+        """
+        from .listing import listing
+
+        for line in listing():
+            print(line)
+        raise SystemExit(0)
+
     def getUsage(self, width: int | None = None) -> str:
         """
         Show the docstrings of options without their line breaks.

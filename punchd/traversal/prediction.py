@@ -226,7 +226,7 @@ class PredictionAttempt:
 @implementer(ITraversalStrategy)
 class Prediction:
     """
-    The strategy.
+    Both sides aim at the next ports of NATs that count.
     """
 
     name = "predicted"

@@ -243,7 +243,7 @@ class Searcher:
 @implementer(ITraversalStrategy)
 class Spray:
     """
-    The strategy.
+    One side opens many ports, and the other one tries many.
     """
 
     name = "spray"

@@ -295,7 +295,7 @@ def _familyOf(address: Address) -> str:
 @implementer(ITraversalStrategy)
 class TCP:
     """
-    The strategy.
+    Both sides connect at once, over TCP.
     """
 
     name = "tcp"

@@ -34,16 +34,32 @@ pcp = PortMapping("pcp", 30, (4, 6), "punchd.portmap.asking:PCPSearch")
 natpmp = PortMapping("natpmp", 20, (4,), "punchd.portmap.asking:NATPMPSearch")
 upnp = PortMapping("upnp", 10, (4,), "punchd.portmap.upnp:UPnPSearch")
 
-preserving = Predictor("preserving", "preserving")
-sequential = Predictor("sequential", "sequential")
-parity = Predictor("parity", "parity")
-block = Predictor("block", "block")
-random = Predictor("random", "random")
+preserving = Predictor(
+    "preserving", "preserving", "The outside port is the socket's own."
+)
+sequential = Predictor("sequential", "sequential", "Each flow gets the next port.")
+parity = Predictor(
+    "parity", "parity", "Any port that is odd or even as the socket's is."
+)
+block = Predictor("block", "block", "Any port of a block.")
+random = Predictor("random", "random", "Any port at all.")
 
 predicted = Prediction()
 spray = Spray()
 tcp = TCP()
 
-users = Admission("users", "punchd.services.admission:users")
-secret = Admission("secret", "punchd.services.admission:sharedSecret")
-peers = Admission("peers", "punchd.services.admission:peers")
+users = Admission(
+    "users",
+    "punchd.services.admission:users",
+    "users:FILE lets users of a file use the relay.",
+)
+secret = Admission(
+    "secret",
+    "punchd.services.admission:sharedSecret",
+    "secret:FILE lets those use the relay to whom a holder of the secret lends it.",
+)
+peers = Admission(
+    "peers",
+    "punchd.services.admission:peers",
+    "peers:FILE lets only the peers of a file register.",
+)
