@@ -248,6 +248,8 @@ class Checklist:
         if (":" in local.base[0]) is not (":" in remote.address[0]):
             return None
         pair = CandidatePair(local, remote)
+        if self._limits.relayedOnly and pair.kind != "relayed":
+            return None
         if len(self._pairs) >= self._limits.pairs and not self._makeRoom(pair):
             return None
         self._pairs[key] = pair

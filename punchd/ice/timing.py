@@ -75,12 +75,14 @@ class Limits:
     @ivar signalled: remote candidates that came by signaling.
     @ivar learned: remote candidates that came by checks.
     @ivar learnedLocal: local candidates that came by responses.
+    @ivar relayedOnly: whether a pair must have a relayed end.
     """
 
     pairs: int = 100
     signalled: int = 20
     learned: int = 10
     learnedLocal: int = 10
+    relayedOnly: bool = False
 
 
 class Series:

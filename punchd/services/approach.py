@@ -41,6 +41,9 @@ from punchd.signaling.url import RendezvousURL
 HEAD_START: Final = 0.3
 #: Seconds for the connection and the handshake, on all ports.
 PATIENCE: Final = 10.0
+#: Seconds after which all ways are tried once more beside what is under way: where
+#: nothing passed for a while, TCP waits ever longer before it asks again.
+AGAIN: Final = 2.0
 
 
 @implementer(IHandshakeListener)
@@ -164,7 +167,8 @@ class Approach:
         if first in self._ways:
             self._ways.remove(first)
             self._ways.insert(0, first)
-        self._running: dict[Way, Deferred[Any]] = {}
+        self._all = list(self._ways)
+        self._running: dict[tuple[Way, float], Deferred[Any]] = {}
         self._failures: dict[Way, Failure] = {}
         self._stopped = False
         self._next: IDelayedCall | None = None
@@ -190,12 +194,20 @@ class Approach:
         way = self._ways.pop(0)
         if self._ways:
             self._next = self._reactor.callLater(HEAD_START, self._tryNext)
+        else:
+            self._next = self._reactor.callLater(AGAIN, self._tryAgain)
         connecting: Deferred[Any] = self._endpoint(way).connect(self._factory)
-        self._running[way] = connecting
+        attempt = (way, self._reactor.seconds())
+        self._running[attempt] = connecting
         connecting.addCallback(lambda tls: tls.wrappedProtocol.done)
         connecting.addCallbacks(
-            self._won, self._lost, callbackArgs=(way,), errbackArgs=(way,)
+            self._won, self._lost, callbackArgs=(attempt,), errbackArgs=(attempt,)
         )
+
+    def _tryAgain(self) -> None:
+        self._next = None
+        self._ways = list(self._all)
+        self._tryNext()
 
     def _endpoint(self, way: Way) -> IStreamClientEndpoint:
         host = self._url.host
@@ -203,23 +215,24 @@ class Approach:
             return ProxiedEndpoint(self._reactor, self._proxy, host, way.port)
         return endpointTo(self._reactor, host, way.port, PATIENCE)
 
-    def _won(self, handshake: Handshake, way: Way) -> None:
-        self._running.pop(way, None)
+    def _won(self, handshake: Handshake, attempt: tuple[Way, float]) -> None:
+        self._running.pop(attempt, None)
         if self._stopped:
             handshake.abort()
             return
-        self.way = way
+        self.way, _ = attempt
         self._stop()
         self._result.callback(handshake)
 
-    def _lost(self, failure: Failure, way: Way) -> None:
-        self._running.pop(way, None)
+    def _lost(self, failure: Failure, attempt: tuple[Way, float]) -> None:
+        self._running.pop(attempt, None)
         if self._stopped:
             return
-        self._failures[way] = failure
+        self._failures[attempt[0]] = failure
         if self._ways:
             self._tryNext()
         elif not self._running:
+            self._stop()
             self._result.errback(failure)
 
     def _stop(self) -> None:

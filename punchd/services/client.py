@@ -215,6 +215,7 @@ class PunchClient(MultiService):
         The rendezvous knows us: let it see where our packets come from.
         """
         self.presence.registered(registration)
+        self.peers.reachable()
 
     def incoming(
         self,

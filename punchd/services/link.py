@@ -98,15 +98,14 @@ class RendezvousLink(Service):
         agent: str = "punchd",
         authorities: str | None = None,
         proxy: Proxy | None = None,
+        urgent: Callable[[], bool] = bool,
     ) -> None:
         """
         @param network: an L{punchd.interfaces.INetwork}.
-        @param onIncoming: a peer dials: called with its id, the dial id, the
-            sealed offer, the flight and the peer's observed addresses; fires
-            with a sealed answer and a flight, or fails, of which the peer
-            learns no more than L{PeerUnavailable}.
-        @param onTrickle: called with peer, dial id, sealed update (which may be
-            empty) and datagrams.
+        @param onIncoming: a peer dials: called with its id, the dial id, the sealed
+            offer, the flight and the peer's observed addresses; fires with a sealed
+            answer and a flight, or fails: the peer learns of L{PeerUnavailable}.
+        @param onTrickle: called with peer, dial id, sealed update and datagrams.
         @param onEnded: the peer ended a dial, or left before it was answered:
             called with peer, dial id and reason.
         @param onPeerGone: the connection of the peer of an accepted dial closed.
@@ -117,7 +116,8 @@ class RendezvousLink(Service):
         @param onGaveUp: the link has ended for good; the failure says why.
         @param agent: our name and version.
         @param authorities: a PEM file to use instead of the machine's.
-        @param proxy: what may lead to the rendezvous, too.
+        @param proxy: what may lead there, too.
+        @param urgent: whether a session waits for the connection.
         """
         self.url = url
         self.registration: Registration | None = None
@@ -147,7 +147,7 @@ class RendezvousLink(Service):
         self._client = ClientService(
             RegisteringEndpoint(self._clock, url, shown, agent, self, proxy),
             Factory.forProtocol(Registered),
-            retryPolicy=patience(network.entropy, lambda: self._failures),
+            retryPolicy=patience(network.entropy, lambda: self._failures, urgent),
             clock=self._clock,
         )
 

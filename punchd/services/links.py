@@ -105,6 +105,7 @@ class Links(MultiService):
             onGaveUp=owner.gaveUp,
             onRegistered=owner.registered,
             proxy=self._proxyFor(url.host),
+            urgent=lambda: owner.peers.urgent(),
         )
         self._links.append(link)
         link.setServiceParent(self)

@@ -135,6 +135,20 @@ class Peers:
             for session in self.sessions.values()
         )
 
+    def urgent(self) -> bool:
+        """
+        @return: whether a session has lost all paths, and hopes for new ones.
+        """
+        return any(each.state == "recovering" for each in self.sessions.values())
+
+    def reachable(self) -> None:
+        """
+        A rendezvous knows us again: who waits for a path need not wait longer.
+        """
+        for session in list(self.sessions.values()):
+            if session.state == "recovering" and not session.exchange.offering:
+                session.life.networkChanged()
+
     def keepAlive(self) -> None:
         """
         Bindings end sooner than was thought.

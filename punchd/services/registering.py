@@ -141,10 +141,13 @@ class RegisteringEndpoint:
 
 
 def patience(
-    entropy: Callable[[int], bytes], failures: Callable[[], int]
+    entropy: Callable[[int], bytes],
+    failures: Callable[[], int],
+    urgent: Callable[[], bool] = lambda: False,
 ) -> Callable[[int], float]:
     """
     @param failures: how many connections in a row were lost soon.
+    @param urgent: whether a session has no path, and waits for us.
 
     @return: a retry policy: soon after a connection that lasted, since a
         rendezvous restarts within a second, then slower; always with chance in
@@ -156,6 +159,8 @@ def patience(
         chance = int.from_bytes(entropy(2), "big") / 65536
         if attempt <= 1:
             return 0.1 + 0.5 * chance
+        if urgent():
+            return 0.75 + 0.5 * chance
         return min(30.0, 0.4 * float(1.6 ** min(attempt - 2, 50))) * (1 + chance)
 
     return delay

@@ -150,8 +150,7 @@ class Carrier:
         @return: whether the user may want what checks find on this 5-tuple.
         """
         if self.paths.mode == "relay" and not self.socket.isRelay(local):
-            pairs = (p for p in self.pairs if p.remote.address == remote)
-            return any(pair.kind == "relayed" for pair in pairs)
+            return any(pair.key == (local, remote) for pair in self.pairs)
         return remote not in self._refused
 
     def addRemote(self, remote: Address) -> None:

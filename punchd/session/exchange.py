@@ -208,9 +208,8 @@ class Exchange:
         agent = self.carrier.agent
         if agent is None:
             return
-        mode, relay = self.context.mode, CandidateType.RELAY
-        if mode != "auto":
-            wanted = [c for c in candidates if (c.type is relay) == (mode == "relay")]
+        if self.context.mode == "direct":
+            wanted = [c for c in candidates if c.type is not CandidateType.RELAY]
             self.carrier.refuse({c.address for c in candidates if c not in wanted})
             candidates = wanted
         self._permit({candidate.address[0] for candidate in candidates})

@@ -17,6 +17,7 @@ from punchd.ice.candidate import (
     reflexiveCandidate,
 )
 from punchd.ice.credentials import Credentials, makeCredentials
+from punchd.ice.timing import Limits
 from punchd.signaling.admission import admissibleCandidates
 from punchd.signaling.offer import Answer, Offer, Role, Update, hashOf
 
@@ -35,6 +36,7 @@ def makeAgent(context: Context, controlling: bool) -> Agent:
         credentials=makeCredentials(context.entropy),
         tieBreaker=int.from_bytes(context.entropy(8), "big"),
         entropy=context.entropy,
+        limits=Limits(relayedOnly=context.mode == "relay"),
     )
     # The session's machine keeps the time of keepalives.
     agent.setKeepalive(float("inf"))

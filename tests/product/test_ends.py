@@ -120,6 +120,24 @@ def test_relayOnly(kind: str, modes: tuple[str, str]) -> None:
         assert {r.destination[0] for r in sent.stop()} <= set(RENDEZVOUS_HOSTS)
 
 
+@pytest.mark.parametrize("kind", ["open", "portrestricted", "symmetric"])
+def test_relayOnlyToOneWithout(kind: str) -> None:
+    """
+    A peer that has no relay of its own is reached through ours, and sees no
+    other address of this host.
+    """
+    with product(kind, kind) as pair:
+        pair.a.context.mode = "relay"
+        pair.b.context.relay = None
+        sent = pair.network.capture(
+            "sent", matches=lambda r: r.where == "hostA" and r.protocol == "udp"
+        )
+        firstByte(pair)
+        pair.network.advance(60.0)
+        assert pair.kinds() == ("relayed", "relayed")
+        assert {r.destination[0] for r in sent.stop()} <= set(RENDEZVOUS_HOSTS)
+
+
 @pytest.mark.parametrize("modes", [("direct", "auto"), ("direct", "relay")])
 def test_noPathBothWant(modes: tuple[str, str]) -> None:
     """

@@ -92,7 +92,7 @@ def test_relayFirst() -> None:
 
 
 @pytest.mark.parametrize("kind", ["portrestricted", "symmetric"])
-@pytest.mark.parametrize("seconds", [3.0, 20.0, 60.0])
+@pytest.mark.parametrize("seconds", [3.0, 20.0, 35.0, 60.0])
 def test_allCut(kind: str, seconds: float) -> None:
     """
     Nothing passes for a while, not even to the rendezvous: streams stall, and
