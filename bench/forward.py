@@ -68,12 +68,18 @@ class Contender:
             name: sum(map(cpuSeconds, family(pid))) for name, pid in self.roots.items()
         }
 
+    def send(self, count: int) -> float:
+        """
+        @return: the seconds that C{count} bytes from A to B took.
+        """
+        return transfer(self.space, self.port, count, PATIENCE)
+
     def run(self, count: int) -> None:
         """
-        Send C{count} bytes from A to B.
+        Send C{count} bytes, and note what it took.
         """
         before = self._used()
-        seconds = transfer(self.space, self.port, count, PATIENCE)
+        seconds = self.send(count)
         after = self._used()
         self.rates.append(count / seconds / 1e6)
         self.cpu.append({n: (after[n] - before[n]) / count * 1e9 for n in after})

@@ -1,20 +1,24 @@
 """
-One byte there and back: over a forward, and over the bare path between the same hosts.
+One byte there and back: over a forward, over the bare path between the same hosts, and
+over a bare chain TCP - qh3 - qh3 - TCP in Twisted, L{bench.chain}.
 
     python -m bench.latency [COUNT] [DELAY]
 
 In the kernel lab, between two hosts with public addresses; DELAY is in seconds one way,
-0 by default, for then nothing hides what punchd adds.  Medians, and 95th percentiles.
+0 by default, for then nothing hides what punchd adds.  Medians, and 95th percentiles;
+the contenders take turns.
 """
 
 from __future__ import annotations
 
 import socket
 import statistics
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from punchd.testing.lab.product import Product
 
@@ -22,7 +26,12 @@ from .products import products
 
 COUNT = 1000
 PORT, FORWARD, PUBLIC = 9000, 9001, 9002
+CHAIN, QUIC = 9003, 9004
 PACE = 0.002
+#: Turns of each contender.
+TURNS = 10
+#: What is not counted at the beginning of each.
+WARM = 20
 
 
 def echo(kind: int, product: Product, host: str, port: int) -> socket.socket:
@@ -59,7 +68,7 @@ def measure(
     kind: int, product: Product, host: str, port: int, count: int
 ) -> list[float]:
     """
-    @return: milliseconds there and back, sorted.
+    @return: milliseconds there and back.
     """
     found = []
     with product.hosts["a"].socket(socket.AF_INET, kind) as sock:
@@ -67,14 +76,45 @@ def measure(
         sock.connect((host, port))
         if kind == socket.SOCK_STREAM:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for number in range(count + 50):
+        for number in range(count + WARM):
             began = time.perf_counter()
             sock.send(b"x")
             sock.recv(16)
-            if number >= 50:
+            if number >= WARM:
                 found.append(1000 * (time.perf_counter() - began))
             time.sleep(PACE)
-    return sorted(found)
+    return found
+
+
+def chain(product: Product) -> None:
+    """
+    Start a bare chain from a port of A to the program of B.
+    """
+    far, near = product.hosts["b"], product.hosts["a"]
+    for space, words in (
+        (far, ("far", QUIC, PORT)),
+        (near, ("near", CHAIN, far.address, QUIC)),
+    ):
+        process = space.python(
+            *("-m", "bench.chain", *map(str, words)),
+            cwd=Path(__file__).parents[1],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        if process.stdout.readline() != "ready\n":
+            raise SystemExit("The chain does not come up.")
+
+
+def cells(rows: dict[str, list[float]]) -> str:
+    """
+    @return: a column for each.
+    """
+    found = []
+    for row in rows.values():
+        row.sort()
+        found.append(f"{statistics.median(row):8.3f} {row[int(0.95 * len(row))]:8.3f}")
+    return " ".join(f"{each:>18}" for each in found)
 
 
 def main() -> None:
@@ -93,21 +133,26 @@ def main() -> None:
             "a", f"--forward=tcp:{FORWARD}=b/tcp", f"--forward=udp:{FORWARD}=b/udp"
         )
         product.whenRegistered()
-        public = product.lab.hostB.addresses[0]
-        print(f"{'':12} {'bare path':>18} {'forward':>18} {'more':>9}")
+        public = product.hosts["b"].address
+        print(f"{'':8} {'bare path':>18} {'forward':>18} {'chain':>18}     added")
         for name, kind in (("TCP", socket.SOCK_STREAM), ("UDP", socket.SOCK_DGRAM)):
             echo(kind, product, "127.0.0.1", PORT)
             echo(kind, product, public, PUBLIC)
-            rows = [
-                measure(kind, product, public, PUBLIC, count),
-                measure(kind, product, "127.0.0.1", FORWARD, count),
-            ]
-            cells = [
-                f"{statistics.median(row):8.3f} {row[int(0.95 * len(row))]:8.3f}"
-                for row in rows
-            ]
-            more = statistics.median(rows[1]) - statistics.median(rows[0])
-            print(f"{name + ', ms':12} {cells[0]:>18} {cells[1]:>18} {more:9.3f}")
+            ways = {"bare": (public, PUBLIC), "forward": ("127.0.0.1", FORWARD)}
+            if name == "TCP":
+                chain(product)
+                ways["chain"] = ("127.0.0.1", CHAIN)
+            rows: dict[str, list[float]] = {way: [] for way in ways}
+            for _ in range(TURNS):
+                for way, where in ways.items():
+                    rows[way] += measure(kind, product, *where, count // TURNS)
+            line = f"{name + ', ms':8} {cells(rows)}"
+            bare, *others = (statistics.median(row) for row in rows.values())
+            added = [each - bare for each in others]
+            line += f"     {added[0]:.3f}"
+            if len(added) > 1:
+                line += f" = {added[0] / added[1]:.2f} x {added[1]:.3f}"
+            print(line, flush=True)
         assert product.path("a") == "direct"
 
 

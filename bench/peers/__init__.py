@@ -178,7 +178,10 @@ def _iroh() -> str | None:
     return _needs("iroh")() or _needs("websockets")()
 
 
-def _hyperdht() -> str | None:
+def hyperdht() -> str | None:
+    """
+    @return: why it cannot be had; it is loaded if need be.
+    """
     for program in ("node", "npm"):
         if shutil.which(program) is None:
             return f"hyperdht needs {program}: apt-get install nodejs npm."
@@ -235,7 +238,7 @@ PEERS = {
         ),
         Peer(
             "hyperdht",
-            _hyperdht,
+            hyperdht,
             ["node", str(HERE / "hyperdhtpeer.js"), SERVER, str(DHT)],
             _serveDht,
         ),
