@@ -84,30 +84,42 @@ class KernelNetwork:
             return None
         return opened
 
+    _hosts: list[tuple[str, str]] | None = None
+    _watching = 0
+
     def localHosts(self) -> list[tuple[str, str]]:
         """
         @return: (host, interfaceName) of the addresses that others may reach;
             physical interfaces first, then tunnels, then bridges inside this
             machine.
         """
-        found = []
-        for adapter in ifaddr.get_adapters():
-            if not isUp(adapter.name):
-                continue
-            for ip in adapter.ips:
-                host = ip.ip if isinstance(ip.ip, str) else ip.ip[0]
-                if _reachable(host):
-                    found.append((host, adapter.name))
-        return sorted(dict.fromkeys(found), key=_rank)
+        # Asking takes a millisecond; as long as the kernel tells of changes, there is
+        # no need to.
+        if self._hosts is None or not self._watching:
+            self._hosts = _look()
+        return list(self._hosts)
 
     def watchHosts(self, changed: Callable[[], None]) -> Callable[[], None] | None:
         """
         Have the kernel tell of changes, if it is Linux.
         """
+
+        def heard() -> None:
+            self._hosts = None
+            changed()
+
         try:
-            return AddressWatch(self.reactor, changed).stop
+            watch = AddressWatch(self.reactor, heard)
         except OSError:
             return None
+        self._hosts = None
+        self._watching += 1
+
+        def stop() -> None:
+            self._watching -= 1
+            watch.stop()
+
+        return stop
 
     def wallClock(self) -> float:
         """
@@ -120,6 +132,18 @@ class KernelNetwork:
         @return: C{count} random bytes.
         """
         return os.urandom(count)
+
+
+def _look() -> list[tuple[str, str]]:
+    found = []
+    for adapter in ifaddr.get_adapters():
+        if not isUp(adapter.name):
+            continue
+        for ip in adapter.ips:
+            host = ip.ip if isinstance(ip.ip, str) else ip.ip[0]
+            if _reachable(host):
+                found.append((host, adapter.name))
+    return sorted(dict.fromkeys(found), key=_rank)
 
 
 def _reachable(host: str) -> bool:

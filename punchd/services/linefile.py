@@ -51,6 +51,17 @@ class LineFile:
             if text:
                 yield number, text
 
+    def signature(self) -> tuple[int, int, int] | None:
+        """
+        @return: what is another one once the file says something else; L{None}
+            without a file.
+        """
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size, found.st_ino
+
     def save(self, lines: Iterable[str]) -> None:
         """
         Replace what the file says.

@@ -57,12 +57,21 @@ class Petnames(LineFile):
     I am the file of petnames of one state folder.
     """
 
+    _known: tuple[object, dict[str, str]] = None, {}
+
     def all(self) -> dict[str, str]:
         """
         @return: the peer ids by name, sorted by name.
 
         @raise StateError: the file cannot be read or understood.
         """
+        signature = self.signature()
+        if signature is None or signature != self._known[0]:
+            # Of before it was read: it may be another one afterwards.
+            self._known = signature, self._read()
+        return dict(self._known[1])
+
+    def _read(self) -> dict[str, str]:
         found: dict[str, str] = {}
         for number, text in self.lines():
             name, peerId = self._parse(text, number)

@@ -59,6 +59,7 @@ class Exchange:
         self.dialId = session.dialId
         self.offering = False
         self._restarts = 0
+        self._stopped = False
         self._answered = False
         self._credentials: Credentials | None = None
         self._sequence = 0
@@ -70,6 +71,7 @@ class Exchange:
         """
         There is nothing more to say.
         """
+        self._stopped = True
         context = self.context
         context.gathering.unsubscribe(self.localLearned, self.localLost)
         if context.relay is not None:
@@ -221,7 +223,11 @@ class Exchange:
         self.carrier.speculate()
 
     def _permit(self, hosts: set[str]) -> None:
-        if self.context.relay is not None:
+        # The relay has time until the peer has heard of it.
+        self.context.afterWriting(lambda: self._permitted(hosts))
+
+    def _permitted(self, hosts: set[str]) -> None:
+        if self.context.relay is not None and not self._stopped:
             self.context.relay.permit(self, hosts)
 
     def remoteLearned(self, remote: Address) -> None:

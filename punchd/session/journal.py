@@ -6,9 +6,9 @@ as a sentence for people and, by its C{event} and fields, for programs.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
 from punchd.core import Address
 from punchd.ice.pair import CandidatePair
@@ -32,31 +32,45 @@ class Journal:
         self.peer = peer
         self._seen: set[tuple[str, str]] = set()
         self._heard = False
+        self._lines: list[tuple[Any, str, dict[str, Any]]] = []
+
+    def _say(self, level: Any, text: str, **words: Any) -> None:
+        # A line takes as long as a datagram, and there are many just when the peer
+        # waits for one.
+        if not self._lines:
+            self.context.afterWriting(self._write)
+        self._lines.append((level, text, words))
+
+    def _write(self) -> None:
+        lines, self._lines = self._lines, []
+        for level, text, words in lines:
+            self.log.emit(level, text, **words)
 
     def dialled(self) -> None:
         """
         We ask the rendezvous for the peer.
         """
-        self.log.info("Dialling {peer}", peer=self.peer, event="dialled")
+        self._say(LogLevel.info, "Dialling {peer}", peer=self.peer, event="dialled")
 
     def answered(self) -> None:
         """
         The peer took our dial.
         """
-        self.log.debug("{peer} answers", peer=self.peer, event="answered")
+        self._say(LogLevel.debug, "{peer} answers", peer=self.peer, event="answered")
 
     def accepted(self) -> None:
         """
         We took the peer's dial.
         """
-        self.log.info("{peer} dials", peer=self.peer, event="accepted")
+        self._say(LogLevel.info, "{peer} dials", peer=self.peer, event="accepted")
 
     def checking(self, pairs: Sequence[CandidatePair]) -> None:
         """
         Checks are on their way.
         """
         remotes = list(dict.fromkeys(_text(pair.remote.address) for pair in pairs))
-        self.log.info(
+        self._say(
+            LogLevel.info,
             "Checking {peer}'s addresses: {addresses}",
             peer=self.peer,
             addresses=", ".join(remotes) or "none yet",
@@ -70,7 +84,8 @@ class Journal:
         if (what, pair.kind) in self._seen:
             return
         self._seen.add((what, pair.kind))
-        self.log.debug(
+        self._say(
+            LogLevel.debug,
             "First {kind} check of {peer} arrived from {address}"
             if what == "arrived"
             else "First {kind} check answered by {peer} from {address}",
@@ -90,7 +105,8 @@ class Journal:
             return
         self._heard = True
         pair = cameBy()
-        self.log.debug(
+        self._say(
+            LogLevel.debug,
             "First byte from {peer}: {kind}",
             peer=self.peer,
             kind="by the rendezvous" if pair is None else pair.kind,
@@ -102,13 +118,18 @@ class Journal:
         Another pair carries the session, or none does.
         """
         if current is None:
-            self.log.info(
-                "No path to {peer} works", peer=self.peer, event="path", kind=None
+            self._say(
+                LogLevel.info,
+                "No path to {peer} works",
+                peer=self.peer,
+                event="path",
+                kind=None,
             )
             return
         # Another round of checks begins when this path is lost.
         self._seen.clear()
-        self.log.info(
+        self._say(
+            LogLevel.info,
             "{title} path to {peer}: {strategy}, {address}",
             title=current.kind.capitalize(),
             peer=self.peer,
@@ -122,7 +143,8 @@ class Journal:
         """
         An attempt has ended.
         """
-        self.log.debug(
+        self._say(
+            LogLevel.debug,
             "{strategy} to {peer}: {outcome}, {reason}",
             strategy=verdict.strategy,
             peer=self.peer,
@@ -136,12 +158,15 @@ class Journal:
         """
         The session is over.
         """
-        self.log.info(
+        self._say(
+            LogLevel.info,
             "Session with {peer} ended: {reason}",
             peer=self.peer,
             reason=reason,
             event="ended",
         )
+        # There may be no later.
+        self._write()
 
 
 def _text(address: Address) -> str:

@@ -48,7 +48,7 @@ def _idleHour(pair: Pair) -> tuple[list[int], Counter[tuple[str, str]]]:
         host sent to whom in an hour, a while after all that a dial brings about.
     """
     firstByte(pair)
-    pair.network.runUntil(lambda: pair.kinds() == ("direct", "direct"), 10.0)
+    pair.network.runUntil(lambda: pair.kinds() == ("direct", "direct"), 30.0)
     pair.network.advance(120.0)
     changes = [session.paths.changes for session in pair.sessions()]
     capture = pair.network.capture(matches=lambda r: r.protocol == "udp")
