@@ -11,6 +11,8 @@ from zope.interface import Attribute, Interface
 
 from ._admission import IAdmission as IAdmission
 from ._admission import IGuard as IGuard
+from ._forwarding import IForwarder as IForwarder
+from ._forwarding import IHome as IHome
 
 
 class IDatagramReceiver(Interface):

@@ -11,9 +11,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-#: The kind of endpoint that these are.
-UDP = "udp"
-
 #: Seconds without a datagram after which an association ends; RFC 4787, 4.3 has NATs
 #: keep theirs for two minutes at the least.
 IDLE = 120.0
@@ -33,13 +30,6 @@ class Place:
     host: str
     port: int
     idle: float = IDLE
-
-
-def isUdp(endpoint: str) -> bool:
-    """
-    Whether the string is one for datagrams.
-    """
-    return endpoint.partition(":")[0].lower() == UDP
 
 
 def parseListening(endpoint: str) -> Place:

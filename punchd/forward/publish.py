@@ -26,9 +26,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from punchd.errors import InvalidOption, NoSuchService, ServiceFailed
-from punchd.interfaces import INetwork
+from punchd.interfaces import IHome, INetwork
 
-from .places import isUdp
+from .home import Home, forwarderOf
 from .rules import Forward, Publication, checkPublications
 from .tcp import Half, join
 from .udp import reachProgram
@@ -51,14 +51,17 @@ class Publisher:
         network: INetwork,
         publications: Iterable[Publication],
         nameOf: Callable[[str], str] = str,
+        home: IHome | None = None,
     ) -> None:
         """
         @param nameOf: what the user calls a peer, for the log.
+        @param home: what forwarders get that publish.
 
         @raise InvalidOption: two publications have one name.
         """
-        self._network = network
+        self._home = home or Home(network)
         self._nameOf = nameOf
+        self._takers: dict[Publication, Callable[[str, Any], None]] = {}
         self.publications = checkPublications(publications)
 
     def __call__(self, peerId: str, service: str, stream: Any) -> None:
@@ -77,7 +80,45 @@ class Publisher:
             )
             stream.refuse(NoSuchService)
             return
-        udp = isUdp(publication.endpoint)
+        try:
+            self._takerOf(publication)(peerId, stream)
+        except Exception:
+            self._log.failure("{rule} could not take a stream", rule=str(publication))
+            stream.refuse(ServiceFailed)
+
+    def _takerOf(self, publication: Publication) -> Callable[[str, Any], None]:
+        taker = self._takers.get(publication)
+        if taker is None:
+            forwarder = publication.forwarder or forwarderOf(publication.endpoint)
+            taker = forwarder.publish(publication, self._home)
+            self._takers[publication] = taker
+        return taker
+
+
+class Reaching:
+    """
+    I connect streams to one published program.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, publication: Publication, network: INetwork, datagrams: bool
+    ) -> None:
+        """
+        @param datagrams: whether the program takes datagrams.
+        """
+        self._publication = publication
+        self._network = network
+        self._datagrams = datagrams
+
+    def __call__(self, peerId: str, stream: Any) -> None:
+        """
+        A peer that is allowed to opens a stream.
+
+        @see: L{punchd.interfaces.IForwarder.publish}.
+        """
+        publication, udp = self._publication, self._datagrams
         if udp != stream.datagrams:
             kind, wanted = ("datagrams", "udp") if udp else ("streams", "tcp")
             stream.refuse(

@@ -14,15 +14,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from twisted.internet.endpoints import clientFromString, serverFromString
+from twisted.internet.endpoints import serverFromString
 
-from punchd.errors import InvalidOption
+from punchd.errors import DuplicatePlugin, InvalidOption
+from punchd.interfaces import IHome
 
-from .places import Place, isUdp, parseListening
-from .places import parseTarget as parseUdpTarget
+from .home import forwarderOf
+from .trying import checkEndpoint
 
 #: Where forwards listen unless their endpoint names an interface.
 LOOPBACK = "127.0.0.1"
@@ -47,10 +48,12 @@ class Publication:
 
     @ivar name: what peers call the service.
     @ivar endpoint: the client endpoint string that leads to the program.
+    @ivar forwarder: the L{IForwarder} that serves such endpoints, if it is known.
     """
 
     name: str
     endpoint: str
+    forwarder: Any = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"--publish={self.name}={self.endpoint}"
@@ -62,16 +65,19 @@ class Forward:
     A service of a peer that shall be reachable here.
 
     @ivar endpoint: the server endpoint string to listen on.
-    @ivar peer: a petname or a peer id.
-    @ivar service: the name under which the peer publishes it.
+    @ivar peer: a petname or a peer id; empty where who connects says whom he wants.
+    @ivar service: the name under which the peer publishes it, or empty.
+    @ivar forwarder: the L{IForwarder} that serves such endpoints, if it is known.
     """
 
     endpoint: str
     peer: str
     service: str
+    forwarder: Any = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
-        return f"--forward={self.endpoint}={self.peer}/{self.service}"
+        target = f"={self.peer}/{self.service}" if self.peer else ""
+        return f"--forward={self.endpoint}{target}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +96,10 @@ class Allowance:
         return f"--allow={self.peer}" + (f"/{self.service}" if self.service else "")
 
 
-def parsePublish(value: str, reactor: Any) -> Publication:
+def parsePublish(value: str, home: IHome) -> Publication:
     """
     @param value: what was given to C{--publish}.
-    @param reactor: the endpoint is tried on it; nothing is connected.
+    @param home: the endpoint is tried with it; nothing is connected.
 
     @raise InvalidOption: it cannot be used, and why.
     """
@@ -102,24 +108,27 @@ def parsePublish(value: str, reactor: Any) -> Publication:
     if not equals:
         raise fault("there is no '=' in it")
     _checkName(name, fault)
-    if isUdp(endpoint):
-        _tryPlace(parseUdpTarget, endpoint, fault)
-    else:
-        fields = _fields(endpoint)
-        _tryEndpoint(clientFromString, reactor, endpoint, fields, fault)
-    return Publication(name, endpoint)
+    forwarder = _forwarder(endpoint, fault)
+    rule = Publication(name, endpoint, forwarder)
+    _try(lambda: forwarder.publish(rule, home), fault)
+    return rule
 
 
-def parseForward(value: str, reactor: Any) -> Forward:
+def parseForward(value: str, home: IHome) -> Forward:
     """
     @param value: what was given to C{--forward}.
-    @param reactor: the endpoint is tried on it; nothing is bound.
+    @param home: the endpoint is tried with it; nothing is bound.
 
     @return: the rule; a TCP endpoint that names no interface has got loopback.
 
     @raise InvalidOption: it cannot be used, and why.
     """
     fault = _Fault("forward", value, _FORWARD)
+    forwarder = _forwarder(value, fault)
+    if not forwarder.targeted:
+        rule = Forward(value, "", "", forwarder)
+        _try(lambda: forwarder.forward(rule, home), fault)
+        return rule
     endpoint, equals, target = value.rpartition("=")
     if not equals:
         raise fault("there is no '=' in it")
@@ -128,13 +137,9 @@ def parseForward(value: str, reactor: Any) -> Forward:
         raise fault(f"{target!r} is not PEER/NAME")
     _checkPeer(peer, fault)
     _checkName(service, fault)
-    if isUdp(endpoint):
-        _tryPlace(parseListening, endpoint, fault)
-    else:
-        fields = _fields(endpoint)
-        endpoint = _onLoopback(endpoint, fields)
-        _tryEndpoint(serverFromString, reactor, endpoint, fields, fault)
-    return Forward(endpoint, peer, service)
+    rule = Forward(_onLoopback(endpoint), peer, service, forwarder)
+    _try(lambda: forwarder.forward(rule, home), fault)
+    return rule
 
 
 def parseServer(option: str, value: str, reactor: Any) -> str:
@@ -147,9 +152,8 @@ def parseServer(option: str, value: str, reactor: Any) -> str:
     @raise InvalidOption: it cannot be used, and why.
     """
     fault = _Fault(option, value, "a server endpoint, such as tcp:9100")
-    fields = _fields(value)
-    endpoint = _onLoopback(value, fields)
-    _tryEndpoint(serverFromString, reactor, endpoint, fields, fault)
+    endpoint = _onLoopback(value)
+    _try(lambda: checkEndpoint(serverFromString, reactor, endpoint), fault)
     return endpoint
 
 
@@ -294,9 +298,19 @@ def _checkPeer(peer: str, fault: _Fault) -> None:
         raise fault(f"{peer!r} is neither a petname nor a peer id")
 
 
-def _tryPlace(parse: Callable[[str], Place], endpoint: str, fault: _Fault) -> None:
+def _forwarder(endpoint: str, fault: _Fault) -> Any:
     try:
-        parse(endpoint)
+        return forwarderOf(endpoint)
+    except DuplicatePlugin as e:
+        raise fault(str(e).rstrip(".")) from e
+
+
+def _try(make: Callable[[], object], fault: _Fault) -> None:
+    """
+    @raise InvalidOption: the endpoint cannot be used, and why.
+    """
+    try:
+        make()
     except ValueError as e:
         raise fault(str(e)) from e
 
@@ -308,11 +322,11 @@ def _fields(endpoint: str) -> list[str]:
     return re.sub(r"((?:[^\\:]|\\.)*):", "\\1\n", endpoint, flags=re.S).split("\n")
 
 
-def _onLoopback(endpoint: str, fields: list[str]) -> str:
+def _onLoopback(endpoint: str) -> str:
     """
     @return: the endpoint, bound to loopback if it is TCP and names no interface.
     """
-    kind, *arguments = fields
+    kind, *arguments = _fields(endpoint)
     if kind not in ("tcp", "ssl"):
         return endpoint
     keywords = {
@@ -323,26 +337,3 @@ def _onLoopback(endpoint: str, fields: list[str]) -> str:
     if "interface" in keywords or (kind == "tcp" and positional > 1):
         return endpoint
     return f"{endpoint}:interface={LOOPBACK}"
-
-
-def _tryEndpoint(
-    make: Callable[[Any, str], object],
-    reactor: Any,
-    endpoint: str,
-    fields: list[str],
-    fault: _Fault,
-) -> None:
-    kind = fields[0]
-    try:
-        made = make(reactor, endpoint)
-    except OSError as e:
-        # Such as the certificate of an "ssl:" endpoint.
-        raise fault(f"{e.filename}: {e.strerror}") from e
-    except Exception as e:
-        if str(e).startswith("Unknown endpoint type"):
-            raise fault(f"there is no type of endpoint {kind!r}") from e
-        # Twisted's own words for this are those of a failed Python call.
-        raise fault(f"{endpoint!r} is no endpoint of type {kind!r}") from e
-    port = getattr(made, "_port", None)
-    if isinstance(port, int) and not 0 <= port < 65536:
-        raise fault(f"{port} is not a port number")

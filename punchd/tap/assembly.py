@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from twisted.application.service import MultiService, Service
+from twisted.application.service import MultiService
 from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from punchd.errors import PunchError
-from punchd.forward.places import isUdp
-from punchd.forward.publish import Forwarder, Publisher
+from punchd.forward.home import Home, forwarderOf
+from punchd.forward.publish import Publisher
 from punchd.forward.rules import (
     Allowance,
     Allowances,
@@ -28,7 +28,6 @@ from punchd.forward.rules import (
     checkPublications,
 )
 from punchd.forward.serving import Serving
-from punchd.forward.udp import DatagramForwarder
 from punchd.interfaces import ICandidateSource, ITraversalStrategy
 from punchd.net.clock import SleepDetector
 from punchd.net.proxy import Proxy, proxyChooser
@@ -89,11 +88,13 @@ class Client(MultiService):
         wishes: Wishes,
         parts: Parts,
         again: Any,
+        home: Home,
     ) -> None:
         """
         @param program: the name of the command.
         @param again: called to get the wishes anew, when files have changed; raises
             L{PunchError} when they cannot be used.
+        @param home: what forwarders work with.
         """
         super().__init__()
         self._program = program
@@ -102,14 +103,15 @@ class Client(MultiService):
         self._reactor = reactor = network.reactor
         self._wishes = wishes
         self._again = again
-        self._forwarders: dict[Forward, Service] = {}
+        self._home = home
+        self._forwarders: dict[Forward, Any] = {}
         self._hangUp: Any = None
         options = wishes.fixed
 
         def nameOf(peerId: str) -> str:
             return folder.petnames.nameOf(peerId) or peerId
 
-        self._publisher = Publisher(network, wishes.publications, nameOf)
+        self._publisher = Publisher(network, wishes.publications, nameOf, home)
         self._allowances = Allowances(
             [*wishes.allow, *folder.permissions.all()],
             folder.resolve,
@@ -142,6 +144,7 @@ class Client(MultiService):
             onGaveUp=self._gaveUp,
         )
         self.punch.onReload = self._reload
+        home.opener = self.punch.open
         self.punch.setServiceParent(self)
         for rule in wishes.forwards:
             self._forward(rule)
@@ -237,13 +240,8 @@ class Client(MultiService):
             self.log.warn("{error}", error=str(e))
 
     def _forward(self, rule: Forward) -> None:
-        peerId, open = self._folder.resolve(rule.peer), self.punch.open
-        made: Service
-        if isUdp(rule.endpoint):
-            made = DatagramForwarder(self._network, rule, peerId, open)
-        else:
-            made = Forwarder(self._reactor, rule, peerId, open)
-        self._forwarders[rule] = made
+        forwarder = rule.forwarder or forwarderOf(rule.endpoint)
+        made = self._forwarders[rule] = forwarder.forward(rule, self._home)
         made.setServiceParent(self)
 
     def _gaveUp(self, failure: Failure) -> None:

@@ -12,6 +12,7 @@ from twisted.python import usage
 
 from punchd._plugins import pluginsByName
 from punchd.errors import InvalidOption, PunchError, UnknownPeer
+from punchd.forward.home import Home
 from punchd.forward.rules import (
     Allowance,
     Forward,
@@ -188,7 +189,8 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     with oneSentence(PROGRAM):
         network = KernelNetwork(makeMonotonic(reactor))
         folder = StateFolder(options["state"])
-        wishes = _wishes(options, reactor, folder)
+        home = Home(network, folder.resolve)
+        wishes = _wishes(options, home, folder)
         parts = Parts(
             urls=options.urls,
             sources=() if options["no-portmap"] else _sources(),
@@ -204,22 +206,23 @@ def makeService(options: Options, reactor: Any = None) -> IService:
                 fresh.parse()
             except usage.UsageError as e:
                 raise InvalidOption(str(e)) from e
-            return _wishes(fresh, reactor, folder)
+            return _wishes(fresh, home, folder)
 
         folder.lock()
-        return Client(PROGRAM, network, folder, wishes, parts, again)
+        return Client(PROGRAM, network, folder, wishes, parts, again, home)
 
 
-def _wishes(options: Options, reactor: Any, folder: StateFolder) -> Wishes:
+def _wishes(options: Options, home: Home, folder: StateFolder) -> Wishes:
     """
     @raise PunchError: something cannot be used.
     """
-    publications = [parsePublish(each, reactor) for each in options.publish]
+    publications = [parsePublish(each, home) for each in options.publish]
     checkPublications(publications)
-    forwards = [parseForward(each, reactor) for each in options.forward]
+    forwards = [parseForward(each, home) for each in options.forward]
     rules: list[Allowance | Forward] = [*options.allow, *forwards]
     for rule in rules:
-        _known(folder, rule)
+        if rule.peer:
+            _known(folder, rule)
     fixed = {name: options[name] for name in options}
     fixed |= {"rendezvous": options.urls, "relay": options.relays}
     return Wishes(publications, forwards, options.allow, fixed)

@@ -329,7 +329,7 @@ def test_openerLeaves(ends: Ends, warnings: list[str], monkeypatch: Any) -> None
 
     monkeypatch.setattr(publish, "clientFromString", lambda *args: Endpoint())
     stream = Waiting()
-    Publisher(ends.network, [Publication("ssh", "x")])("ID", "ssh", stream)
+    Publisher(ends.network, [Publication("ssh", "tcp:h:1")])("ID", "ssh", stream)
     outcome: list[Any] = []
     connecting.addBoth(outcome.append)
     stream.gone.errback(ConnectionLost())
@@ -352,7 +352,7 @@ def test_bugs(
 
     monkeypatch.setattr(publish, "clientFromString", lambda *args: Endpoint())
     stream = Waiting()
-    Publisher(ends.network, [Publication("ssh", "x")])("ID", "ssh", stream)
+    Publisher(ends.network, [Publication("ssh", "tcp:h:1")])("ID", "ssh", stream)
     connected.callback(object())
     assert stream.aborted
     assert len(flushLoggedErrors(RuntimeError)) == 1

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from twisted.internet.testing import MemoryReactor
 
 from punchd.errors import InvalidOption, UnknownPeer
+from punchd.forward.home import Home
 from punchd.forward.rules import (
     Allowance,
     Allowances,
@@ -24,7 +25,17 @@ from punchd.forward.rules import (
     parsePublish,
 )
 
-reactor = MemoryReactor()
+
+class Machine:
+    """
+    As much of a network as endpoints are tried on.
+    """
+
+    reactor = MemoryReactor()
+
+
+machine: Any = Machine()
+home = Home(machine)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +51,7 @@ def test_publish(value: str, name: str, endpoint: str) -> None:
     """
     The name ends at the first equals sign; the endpoint may hold more.
     """
-    publication = parsePublish(value, reactor)
+    publication = parsePublish(value, home)
     assert publication == Publication(name, endpoint)
     assert str(publication) == f"--publish={value}"
 
@@ -68,7 +79,7 @@ def test_forward(value: str, endpoint: str, peer: str, service: str) -> None:
     The endpoint ends at the last equals sign; TCP is bound to loopback unless
     the user said where.
     """
-    forward = parseForward(value, reactor)
+    forward = parseForward(value, home)
     assert forward == Forward(endpoint, peer, service)
     assert str(forward) == f"--forward={endpoint}={peer}/{service}"
 
@@ -80,8 +91,8 @@ def test_loopbackReachesTheReactor() -> None:
     from twisted.internet.endpoints import serverFromString
     from twisted.internet.protocol import Factory
 
-    memory = MemoryReactor()
-    rule = parseForward("tcp:2222=bob/ssh", memory)
+    memory = machine.reactor
+    rule = parseForward("tcp:2222=bob/ssh", home)
     serverFromString(memory, rule.endpoint).listen(Factory())
     ((port, _, _, interface),) = memory.tcpServers
     assert (port, interface) == (2222, "127.0.0.1")
@@ -122,7 +133,7 @@ def test_badPublish(value: str, why: str) -> None:
     A value that cannot be used is one sentence: option, value, reason, form.
     """
     with pytest.raises(InvalidOption) as caught:
-        parsePublish(value, reactor)
+        parsePublish(value, home)
     assert str(caught.value) == f"--publish={value}: {why}{PUBLISH}"
 
 
@@ -149,7 +160,7 @@ def test_badForward(value: str, why: str) -> None:
     The same for a forward.
     """
     with pytest.raises(InvalidOption) as caught:
-        parseForward(value, reactor)
+        parseForward(value, home)
     text = str(caught.value)
     assert text.startswith(f"--forward={value}: {why}")
     assert text.endswith(FORWARD)
@@ -161,7 +172,7 @@ def test_badCertificate(tmp_path: Path) -> None:
     """
     missing = tmp_path / "missing.pem"
     with pytest.raises(InvalidOption, match=r"missing\.pem: No such file") as caught:
-        parseForward(f"ssl:443:privateKey={missing}=bob/web", reactor)
+        parseForward(f"ssl:443:privateKey={missing}=bob/web", home)
     assert str(caught.value).endswith(FORWARD)
 
 
@@ -202,11 +213,11 @@ def test_anything(value: str) -> None:
     Whatever is typed, it parses or it is that one error.
     """
     parsers: list[Any] = [
-        lambda v: parsePublish(v, reactor),
-        lambda v: parseForward(v, reactor),
-        lambda v: parsePublish(f"x={v}", reactor),
-        lambda v: parseForward(f"{v}=bob/x", reactor),
-        lambda v: parseForward(f"tcp:{v}=bob/x", reactor),
+        lambda v: parsePublish(v, home),
+        lambda v: parseForward(v, home),
+        lambda v: parsePublish(f"x={v}", home),
+        lambda v: parseForward(f"{v}=bob/x", home),
+        lambda v: parseForward(f"tcp:{v}=bob/x", home),
         parseAllow,
     ]
     for parse in parsers:

@@ -7,6 +7,7 @@ every C{twistd} on the machine, so it imports nothing heavy.
 from twisted.application.service import ServiceMaker
 
 from punchd._parsers import PunchClientParser, PunchServerParser
+from punchd.forward.plugins import EndpointKind
 from punchd.nat.plugins import Predictor
 from punchd.portmap.plugins import PortMapping
 from punchd.services.plugins import Admission
@@ -62,4 +63,13 @@ peers = Admission(
     "peers",
     "punchd.services.admission:peers",
     "peers:FILE lets only the peers of a file register.",
+)
+
+streams = EndpointKind(
+    "tcp",
+    "punchd.forward.streams",
+    "Connections, at tcp: and all other endpoints of Twisted's.",
+)
+datagrams = EndpointKind(
+    "udp", "punchd.forward.datagrams", "Datagrams, with a stream for each user."
 )
