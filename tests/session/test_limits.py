@@ -10,7 +10,7 @@ from twisted.internet.error import ConnectionAborted
 from punchd.session.stream import Stream
 from punchd.session.table import MAX_STREAMS
 
-from .pair import Pair, Recorder
+from .pair import End, Pair, Recorder
 
 pytestmark = pytest.mark.parametrize("backend", ["qh3", "aioquic"])
 
@@ -102,3 +102,58 @@ def test_aborts(backend: str) -> None:
     opened: list[Stream] = []
     stream.whenOpen().addCallback(opened.append)
     pair.until(lambda: bool(opened))
+
+
+def test_threeHundredAtOnce(backend: str) -> None:
+    """
+    Three hundred opens at once over a narrow path, each with some data for an echo: they
+    are opened in order, those that are open share the path evenly, and nobody is
+    overtaken by more than those who were open beside it.
+    """
+    pair = Pair(backend).configure(rate=2_500_000.0).connect()
+    pair.b.streams.onIncoming = lambda service, stream: stream.accept(_Echo(pair.b))
+    word = bytes(30_000 if backend == "qh3" else 12_000)
+    recorders = []
+    for i in range(300):
+        stream, recorder = pair.open(f"s{i}")
+        stream.write(word)
+        recorders.append((stream, recorder))
+    finished: list[int] = []
+    evenness = []
+    while len(finished) < 300:
+        pair.run(0.02)
+        got = [len(recorder.data) for _, recorder in recorders]
+        for i, (stream, _) in enumerate(recorders):
+            if got[i] == len(word) and i not in finished:
+                if not finished:
+                    evenness = got[:MAX_STREAMS]
+                finished.append(i)
+                stream.loseConnection()
+    assert [s.service for s in pair.b.incoming] == [f"s{i}" for i in range(300)]
+    # When the first has everything, nobody who began with it has much less.
+    assert min(evenness) >= 0.3 * len(word)
+    assert max(abs(place - i) for place, i in enumerate(finished)) <= MAX_STREAMS
+    # There and back at the same time: nothing stood still.
+    assert pair.clock.seconds() - 1000.0 < 2 * 300 * len(word) / 2_500_000.0
+
+
+class _Echo(Recorder):
+    """
+    Sends back what comes.
+    """
+
+    def __init__(self, end: End) -> None:
+        super().__init__()
+        self._end = end
+
+    def connectionMade(self) -> None:
+        """
+        Note whose I am.
+        """
+        self._end.incoming.append(self.transport)
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Something came.
+        """
+        self.transport.write(data)
