@@ -106,7 +106,7 @@ def test_aborts(backend: str) -> None:
 
 def test_threeHundredAtOnce(backend: str) -> None:
     """
-    Three hundred opens at once over a narrow path, each with some data for an echo: they
+    Three hundred opens at once over a narrow path, each with data for an echo: they
     are opened in order, those that are open share the path evenly, and nobody is
     overtaken by more than those who were open beside it.
     """
