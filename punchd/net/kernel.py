@@ -7,6 +7,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import socket
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -73,6 +74,16 @@ class KernelNetwork:
             self.reactor, receiver, family, host, port, offload=self._offload
         )
         return opened
+
+    def adopt(
+        self, receiver: IDatagramReceiver, family: int, existing: socket.socket
+    ) -> IDatagramPort:
+        """
+        Take over a UDP socket that another process has opened and bound.
+        """
+        return UDPPort(
+            self.reactor, receiver, family, offload=self._offload, existing=existing
+        )
 
     def listenHops(self, receiver: IHopReceiver, family: int) -> IDatagramPort | None:
         """

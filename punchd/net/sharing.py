@@ -33,6 +33,9 @@ _SOURCE: Final = {4: ((12,), 20), 6: ((8, 12, 16, 20), 40)}
 #: Spreads what differs in few bits (the golden ratio, as usual).
 _SPREAD: Final = 0x9E3779B1
 
+#: Processes that may share an address.
+MOST: Final = 64
+
 #: Of one process: for data, and for what anybody may ask.
 Pair = tuple[socket.socket, socket.socket]
 

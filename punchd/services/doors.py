@@ -38,11 +38,16 @@ class Doors:
 
     log = Logger()
 
-    def __init__(self, network: Any, datagrams: Datagrams, factory: Any) -> None:
+    def __init__(
+        self, network: Any, datagrams: Datagrams, factory: Any, workers: Any = None
+    ) -> None:
         """
         @param network: an L{punchd.interfaces.INetwork}.
         @param factory: for TCP connections.
+        @param workers: the L{punchd.services.workers.Workers} that share UDP ports,
+            or L{None}.
         """
+        self._workers = workers
         self._network = network
         self._datagrams = datagrams
         self._factory = factory
@@ -132,7 +137,11 @@ class Doors:
         if port is not None:
             self._datagrams.add(port)
             # What strangers ask must not push out what is relayed.
-            apart = divide(port, self._network.reactor, self._datagrams, ASKED)
+            apart = (
+                divide(port, self._network.reactor, self._datagrams, ASKED)
+                if self._workers is None
+                else self._workers.share(port, self._datagrams, ASKED)
+            )
             if apart is not None:
                 self._datagrams.alsoClose(apart)
         found = replace(place, port=number)

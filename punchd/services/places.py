@@ -169,3 +169,13 @@ def _behind(outside: str, reachable: list[str], chosen: dict[str, str]) -> str |
     return next((host for host in free if not isPublic(host)), None) or next(
         iter(free), None
     )
+
+
+def firsts(addresses: Sequence[Address]) -> list[Address]:
+    """
+    @return: the first address of each family.
+    """
+    found: dict[int, Address] = {}
+    for each in addresses:
+        found.setdefault(family(each), each)
+    return [found[kind] for kind in sorted(found)]

@@ -33,11 +33,13 @@ from .admission import RegisteredUsers
 from .datagrams import Datagrams
 from .doors import Doors
 from .entrance import EntranceFactory
-from .places import DEFAULT_PLACES, Place, publicHosts, textOf
+from .places import DEFAULT_PLACES, Place, firsts, publicHosts, textOf
 from .registrar import Offering, Registrar
 from .relayports import RelayPorts, RelayReceiver
 from .state import StateFolder
 from .traffic import Traffic
+from .workerreceiver import receiverFor
+from .workers import Workers
 
 #: Seconds for which something may be allocated with one set of credentials.
 CREDENTIALS: Final = 12 * 3600.0
@@ -61,6 +63,8 @@ class Settings:
         L{punchd.interfaces.IGuard}s.
     @ivar relayLimits: how much may be relayed.
     @ivar peers: the deny list of the relay.
+    @ivar processes: how many share the UDP ports.
+    @ivar admissions: what C{guards} were made of, for the other ones.
     """
 
     places: Sequence[Place] = DEFAULT_PLACES
@@ -73,6 +77,8 @@ class Settings:
     relayLimits: RelayLimits = field(default_factory=RelayLimits)
     peers: Callable[[str], bool] = isForbiddenPeer
     limits: Limits = field(default_factory=Limits)
+    processes: int = 1
+    admissions: Sequence[tuple[str, str]] = ()
 
     def check(self, localHosts: Sequence[str]) -> dict[str, str]:
         """
@@ -123,22 +129,27 @@ class Rendezvous(Service):
         self._credentials = credentials
         self._settings = settings
         self._state = state
+        self.workers: Workers | None = None
         self.directory = Directory(network.entropy, settings.limits)
+        if settings.processes > 1:
+            self.workers = Workers(self, network, settings.processes)
+            self.directory = self.workers.makeDirectory(settings.limits)
         self.registrar = Registrar(
             self._clock,
             self.directory,
             Offering((), (), lambda handle: {}),
             settings.guards,
         )
-        observer = Observer(
-            self.directory.presenceOf, network.entropy(32), self._sighted
-        )
+        secret = self.workers.observerSecret if self.workers else network.entropy(32)
+        observer = Observer(self.directory.presenceOf, secret, self.sighted)
         self.datagrams = Datagrams(self._clock, observer)
         self._entrance = EntranceFactory(
             self._clock, credentials, self.registrar, self.datagrams.streams
         )
-        self._doors = Doors(network, self.datagrams, self._entrance)
+        self._doors = Doors(network, self.datagrams, self._entrance, self.workers)
         self.traffic = Traffic()
+        if self.workers is not None:
+            self.traffic.elsewhere = self.workers.living
         self._relayPorts: RelayPorts | None = None
         self._relaySecret: bytes = network.entropy(32)
 
@@ -147,7 +158,7 @@ class Rendezvous(Service):
         """
         What was done, dropped and refused, by part and name.
         """
-        found: Counter[str] = Counter()
+        found: Counter[str] = self.workers.counters if self.workers else Counter()
         parts: dict[str, Any] = {
             "tcp": self._entrance,
             "signaling": self.registrar,
@@ -177,6 +188,8 @@ class Rendezvous(Service):
         found = self.datagrams.portCounters()
         if self._relayPorts is not None:
             found.update(self._relayPorts.counters)
+        if self.workers is not None:
+            found.update(self.workers.portCounters)
         return found
 
     # --- the service
@@ -197,6 +210,12 @@ class Rendezvous(Service):
         if self.url is None:
             self._listen()
         super().startService()
+        if self.workers is None:
+            self._ready()
+        else:
+            self.workers.start().addCallback(self._ready)
+
+    def _ready(self, _: object = None) -> None:
         if self._state is not None:
             self._state.write("url", f"{self.url}\n".encode("ascii"))
         self.log.info("ready: {url}", url=str(self.url), event="ready")
@@ -207,6 +226,8 @@ class Rendezvous(Service):
         """
         super().stopService()
         closing = [self._doors.closeStreams(), self.registrar.stop(CLOSING)]
+        if self.workers is not None:
+            closing.append(self.workers.stop())
 
         def closed(_: object) -> Deferred[Any]:
             self.datagrams.stopRelay()
@@ -238,7 +259,9 @@ class Rendezvous(Service):
             if all((host, port) in udp for host in hosts)
         ]
         self.datagrams.binding = BindingServer(hosts, everywhere, limit=PrefixLimit())
-        first = _firsts(udp)
+        if self.workers is not None:
+            self.workers.prepare(settings, self._relaySecret, hosts, everywhere)
+        first = firsts(udp)
         # Another host tells more about a NAT than another port does.
         others = sorted(
             (each for each in udp if each not in first),
@@ -279,14 +302,17 @@ class Rendezvous(Service):
     def _startRelay(self, first: Sequence[Address], hosts: Mapping[str, str]) -> None:
         network = self._network
         low, high = self._settings.relayPorts
-        receiver = RelayReceiver()
+        receiver = receiverFor(hosts) if self.workers else RelayReceiver()
         ports = self._relayPorts = RelayPorts(
             network, receiver, {family(each): each[0] for each in first}, low, high
         )
+        if self.workers is not None:
+            self.workers.relayHosts = {family(each): each[0] for each in first}
         registered = RegisteredUsers(
             self._relaySecret, network.wallClock, self.directory, self._clock
         )
-        self.relay = RunServer(
+        make = RunServer if self.workers is None else self.workers.makeServer
+        self.relay = make(
             realm=self._settings.realm,
             guards=[registered, *self._settings.guards],
             ports=ports,
@@ -297,7 +323,7 @@ class Rendezvous(Service):
             limits=self._settings.relayLimits,
             forbidden=self._settings.peers,
         )
-        driver = Driver(self.relay, self.datagrams.send, self._relayed, self._clock)
+        driver = Driver(self.relay, self.datagrams.send, self.relayed, self._clock)
         receiver.driver = driver
         self.datagrams.setRelay(self.relay, driver, ports.ports)
 
@@ -323,7 +349,10 @@ class Rendezvous(Service):
             "relayExpires": CREDENTIALS,
         }
 
-    def _relayed(self, event: object) -> None:
+    def relayed(self, event: object) -> None:
+        """
+        Something has happened to the relay, here or in another process.
+        """
         if isinstance(event, SendWhole):
             assert self._relayPorts is not None
             self._relayPorts.sendWhole(event.datagram)
@@ -352,20 +381,13 @@ class Rendezvous(Service):
                 event="allocation-closed",
             )
 
-    def _sighted(self, presence: Presence, address: Address) -> None:
+    def sighted(self, presence: Presence, address: Address) -> None:
+        """
+        A client was observed at an address that is new.
+        """
         self.log.info(
             "{peer} is seen at {address}",
             peer=presence.peer,
             address=textOf(address),
             event="observed",
         )
-
-
-def _firsts(addresses: Sequence[Address]) -> list[Address]:
-    """
-    @return: the first address of each family.
-    """
-    found: dict[int, Address] = {}
-    for each in addresses:
-        found.setdefault(family(each), each)
-    return [found[kind] for kind in sorted(found)]

@@ -8,7 +8,8 @@ ended, so that nothing more is counted for a packet.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from punchd.stun.address import family
 from punchd.turn.allocation import Allocation
@@ -22,14 +23,20 @@ Kind = tuple[str, int]
 FIELDS = ("sentPackets", "sentBytes", "receivedPackets", "receivedBytes")
 
 
+#: Of one kind: transport, family, how many allocations, and the sum of each field.
+Living = Sequence[Any]
+
+
 class Traffic:
     """
     I add up.
 
     @ivar opened: how many allocations there have been.
+    @ivar elsewhere: tells what lives in other processes.
     """
 
     def __init__(self) -> None:
+        self.elsewhere: Callable[[], Iterable[Living]] = lambda: ()
         self.opened: Counter[Kind] = Counter()
         self._passed: Counter[tuple[Kind, str]] = Counter()
 
@@ -60,4 +67,28 @@ class Traffic:
             now[kind] += 1
             for name in FIELDS:
                 passed[kind, name] += getattr(each, name)
+        for transport, number, count, *values in self.elsewhere():
+            kind = transport, number
+            now[kind] += count
+            for name, value in zip(FIELDS, values, strict=True):
+                passed[kind, name] += value
         return now, passed
+
+    def lost(self, living: Iterable[Living]) -> None:
+        """
+        Another process has ended without saying what became of these.
+        """
+        for transport, number, _, *values in living:
+            for name, value in zip(FIELDS, values, strict=True):
+                self._passed[(transport, number), name] += value
+
+
+def livingOf(allocations: Iterable[Allocation]) -> list[Living]:
+    """
+    @return: what lives here, for another process.
+    """
+    now, passed = Traffic().totals(allocations)
+    return [
+        [*kind, count, *(passed[kind, name] for name in FIELDS)]
+        for kind, count in sorted(now.items())
+    ]

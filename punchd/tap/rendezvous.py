@@ -12,16 +12,16 @@ from typing import Any, Final, TypeVar
 from twisted.application.service import IService, MultiService
 from twisted.python import usage
 
-from punchd._plugins import pluginNamed
-from punchd.errors import InvalidOption, NoSuchPlugin, PunchError
+from punchd.errors import InvalidOption, PunchError
 from punchd.forward.rules import parseServer
-from punchd.interfaces import IAdmission
 from punchd.net.clock import makeMonotonic
 from punchd.net.kernel import KernelNetwork
+from punchd.net.sharing import MOST, possible
 from punchd.net.tls import ServerCredentials
 from punchd.services.places import DEFAULT_PLACES, Place, parsePlace, parsePublic
 from punchd.services.rendezvous import Rendezvous, Settings
 from punchd.services.state import StateFolder, defaultPath
+from punchd.services.workerorders import guardsOf
 from punchd.turn.authentication import MAX_REALM
 from punchd.turn.limits import limitsOf, parseLimit
 from punchd.turn.networks import Network, PeerNetworks, parseNetwork
@@ -66,6 +66,7 @@ class Options(CommandOptions):
         self.allowed: list[Network] = []
         self.denied: list[Network] = []
         self.admissions: list[tuple[str, str]] = []
+        self.processes = 1
 
     def opt_listen(self, value: str) -> None:
         """
@@ -148,6 +149,20 @@ class Options(CommandOptions):
         name, number = _said(lambda: parseLimit(value))
         self.limits[name] = number
 
+    def opt_workers(self, value: str) -> None:
+        """
+        How many processes share the UDP ports (1).
+        """
+        if not re.fullmatch(r"\d{1,3}", value) or not 0 < int(value) <= MOST:
+            raise usage.UsageError(
+                f"--workers={value}: expected a number of processes, 1 to {MOST}."
+            )
+        if int(value) > 1 and not possible():
+            raise usage.UsageError(
+                f"--workers={value}: only Linux can share a UDP port; expected 1."
+            )
+        self.processes = int(value)
+
     def opt_metrics(self, value: str) -> None:
         """
         A server endpoint, as tcp:9100, at which Prometheus reads /metrics; on
@@ -173,14 +188,7 @@ class Options(CommandOptions):
 
         @raise PunchError: one of them cannot be used.
         """
-        found = []
-        for number, (name, arguments) in enumerate(self.admissions, 1):
-            try:
-                plugin = pluginNamed(IAdmission, name)
-            except NoSuchPlugin as e:
-                raise InvalidOption(f"--admit={name}: {e}") from e
-            found.append(plugin.guard(f"{name} {number}", arguments, network))
-        return found
+        return guardsOf(self.admissions, network)
 
     def settings(self, network: Any = None) -> Settings:
         """
@@ -198,6 +206,8 @@ class Options(CommandOptions):
             guards=self.guards(network),
             relayLimits=limitsOf(self.limits),
             peers=PeerNetworks(self.allowed, self.denied),
+            processes=self.processes,
+            admissions=tuple(self.admissions),
         )
 
 

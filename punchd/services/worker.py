@@ -1,0 +1,258 @@
+"""
+A process that answers STUN and relays for a rendezvous, beside others.
+
+    python -m punchd.services.worker
+
+is run by the rendezvous only: its sockets, and a pipe, are the descriptors from 3
+on.  It ends with the pipe.  Whatever it decides, it decides by its copy of the
+directory and by what it is told of the other processes.
+"""
+
+from __future__ import annotations
+
+import pickle
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import (
+    FilteringLogObserver,
+    Logger,
+    LogLevel,
+    LogLevelFilterPredicate,
+    globalLogBeginner,
+    textFileLogObserver,
+)
+
+from punchd.net.clock import makeMonotonic
+from punchd.net.driver import Driver
+from punchd.net.kernel import KernelNetwork
+from punchd.net.sharing import Pair
+from punchd.signaling.observation import Observer
+from punchd.stun.binding import BindingServer
+from punchd.stun.limit import PrefixLimit
+from punchd.turn.allocation import Allocation
+from punchd.turn.events import AllocationClosed, AllocationOpened, SendWhole
+from punchd.turn.neighbours import NeighbouredServer, Neighbours
+
+from .admission import RegisteredUsers
+from .datagrams import Datagrams
+from .relayports import RelayPorts
+from .traffic import livingOf
+from .workercopy import Copy, Tell
+from .workerorders import PIPE, SOCKETS, Orders, guardsOf, lodgerOf, recordOf
+from .workerpipe import Pipe, unpack
+from .workerreceiver import receiverFor
+
+#: Seconds between two reports of what was counted.
+REPORT: Final = 1.0
+
+
+class Worker:
+    """
+    I am all of it but the process.
+
+    @ivar copy: what I know of the directory.
+    @ivar neighbours: what I know of the other processes.
+    @ivar datagrams: takes what comes.
+    @ivar relay: the TURN server, or L{None}.
+    """
+
+    log = Logger()
+
+    def __init__(self, network: Any, orders: Orders, tell: Tell) -> None:
+        """
+        @param network: an L{punchd.interfaces.INetwork}.
+        @param tell: sends a record to the rendezvous.
+
+        @raise punchd.errors.PunchError: a guard cannot be made.
+        """
+        self._tell = tell
+        self._network = network
+        self._clock = clock = network.reactor
+        self._orders = orders
+        self.copy = Copy(tell)
+        self.neighbours = Neighbours()
+        observer = Observer(self.copy.presenceOf, orders.observerSecret)
+        self.datagrams = Datagrams(clock, observer)
+        self.datagrams.binding = BindingServer(
+            orders.hosts, orders.everywhere, limit=PrefixLimit()
+        )
+        self.relay: NeighbouredServer | None = None
+        self._relayPorts: RelayPorts | None = None
+        self._reporting: IDelayedCall | None = None
+        self._reported: tuple[Any, ...] = ()
+        if orders.relayHosts:
+            self._startRelay()
+        self._records: dict[str, Callable[..., None]] = {
+            "here": self.copy.here,
+            "gone": self.copy.gone,
+            "seen": self.copy.seen,
+            "dial": self.copy.dialled,
+            "accepted": self.copy.accepted,
+            "ended": self.copy.ended,
+            "came": self._came,
+            "went": self._went,
+        }
+
+    def start(self) -> None:
+        """
+        Say that I am there.
+        """
+        self._tell("ready")
+        self._report()
+
+    def apply(self, records: Sequence[Sequence[Any]]) -> None:
+        """
+        Some records have come.
+        """
+        now = self._clock.seconds()
+        for name, *values in records:
+            self._records[name](now, *values)
+
+    def stop(self) -> None:
+        """
+        Close everything.
+        """
+        if self._reporting is not None:
+            self._reporting.cancel()
+            self._reporting = None
+        self.datagrams.stopRelay()
+        self.datagrams.closeAll()
+        if self._relayPorts is not None:
+            self._relayPorts.closeAll()
+
+    def _startRelay(self) -> None:
+        network, orders = self._network, self._orders
+        receiver = receiverFor(orders.hosts)
+        low, high = orders.relayPorts
+        ports = self._relayPorts = RelayPorts(
+            network, receiver, orders.relayHosts, low, high
+        )
+        registered = RegisteredUsers(
+            orders.relaySecret, network.wallClock, self.copy, self._clock
+        )
+        self.relay = NeighbouredServer(
+            self.neighbours,
+            self._told,
+            realm=orders.realm,
+            guards=[registered, *guardsOf(orders.admissions, network)],
+            ports=ports,
+            entropy=network.entropy,
+            external=orders.hosts,
+            ownHosts=orders.ownHosts,
+            whole=network.sendsWhole,
+            limits=orders.limits,
+            forbidden=orders.peers,
+            nonceKey=orders.nonceKey,
+        )
+        driver = Driver(self.relay, self.datagrams.send, self._relayed, self._clock)
+        receiver.driver = driver
+        self.datagrams.setRelay(self.relay, driver, ports.ports)
+
+    # --- from the rendezvous
+
+    def _came(self, now: float, *record: Any) -> None:
+        self.neighbours.came(lodgerOf(record))
+
+    def _went(self, now: float, host: str, port: int) -> None:
+        self.neighbours.went((host, port))
+
+    # --- to the rendezvous
+
+    def _told(self, allocation: Allocation, came: bool) -> None:
+        self._tell(*recordOf(allocation, came))
+
+    def _relayed(self, event: object) -> None:
+        if isinstance(event, SendWhole):
+            assert self._relayPorts is not None
+            self._relayPorts.sendWhole(event.datagram)
+        elif isinstance(event, AllocationOpened):
+            self._tell("opened", asdict(event))
+        elif isinstance(event, AllocationClosed):
+            self._tell("closed", asdict(event))
+
+    def _report(self) -> None:
+        """
+        Tell what was counted.
+        """
+        self._reporting = self._clock.callLater(REPORT, self._report)
+        counters = {
+            f"{part}: {name}": count
+            for part, each in (
+                ("udp", self.datagrams),
+                ("binding", self.datagrams.binding),
+                ("relay", self.relay),
+            )
+            if each is not None
+            for name, count in each.counters.items()
+        }
+        ports = self.datagrams.portCounters()
+        if self._relayPorts is not None:
+            ports.update(self._relayPorts.counters)
+        living = [] if self.relay is None else self.relay.allocations()
+        report = counters, dict(ports), livingOf(living)
+        if report != self._reported:
+            self._reported = report
+            self._tell("report", *report)
+
+
+def main() -> None:
+    """
+    Be a worker.
+    """
+    from twisted.internet import reactor as anyReactor
+
+    reactor: Any = anyReactor
+    # They reach all processes of a group; the rendezvous decides when we end.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    printed = FilteringLogObserver(
+        textFileLogObserver(sys.stderr, timeFormat=None),
+        [LogLevelFilterPredicate(LogLevel.warn)],
+    )
+    globalLogBeginner.beginLoggingTo([printed], redirectStandardIO=False)
+    workers: list[Worker] = []
+
+    def received(message: bytes) -> None:
+        if workers:
+            workers[0].apply(unpack(message))
+        else:
+            workers.append(_begin(reactor, pickle.loads(message), pipe.tell))
+
+    def lost() -> None:
+        for each in workers:
+            each.stop()
+        if reactor.running:
+            reactor.stop()
+
+    end = socket.socket(fileno=PIPE)
+    end.setblocking(False)
+    pipe = Pipe(reactor, end, received, lost)
+    reactor.run(installSignalHandlers=False)
+
+
+def _begin(reactor: Any, orders: Orders, tell: Tell) -> Worker:
+    """
+    Take the sockets, and go to work.
+    """
+    network = KernelNetwork(makeMonotonic(reactor, orders.ahead))
+    worker = Worker(network, orders, tell)
+    sockets = [
+        socket.socket(fileno=SOCKETS + number)
+        for number in range(2 * len(orders.families))
+    ]
+    pairs: Sequence[Pair] = list(zip(sockets[::2], sockets[1::2], strict=True))
+    for family, (data, asked) in zip(orders.families, pairs, strict=True):
+        worker.datagrams.add(network.adopt(worker.datagrams, family, data))
+        worker.datagrams.alsoClose(network.adopt(worker.datagrams, family, asked))
+    worker.start()
+    return worker
+
+
+if __name__ == "__main__":
+    main()
