@@ -21,9 +21,11 @@ from punchd.interfaces import (
     IErrorReceiver,
     IHopReceiver,
     INetwork,
+    IRunReceiver,
 )
 
 from . import ancillary
+from .crowd import Crowd
 from .hops import HopPort
 from .linkstate import isUp
 from .netlink import AddressWatch
@@ -58,6 +60,7 @@ class KernelNetwork:
     ) -> None:
         self.reactor = reactor
         self._offload = not environ.get(NO_OFFLOAD)
+        self._crowds: dict[IDatagramReceiver, Crowd] = {}
 
     def listenDatagram(
         self, receiver: IDatagramReceiver, family: int, host: str, port: int
@@ -70,8 +73,12 @@ class KernelNetwork:
         """
         tells = self.sendsWhole and IErrorReceiver.providedBy(receiver)
         make: Any = ReportingPort if tells else UDPPort
+        reactor: Any = self.reactor
+        if tells and IRunReceiver.providedBy(receiver):
+            # Relays have many of them.
+            reactor = self._crowds.setdefault(receiver, Crowd(reactor, receiver))
         opened: IDatagramPort = make(
-            self.reactor, receiver, family, host, port, offload=self._offload
+            reactor, receiver, family, host, port, offload=self._offload
         )
         return opened
 

@@ -42,7 +42,8 @@ from punchd.interfaces import (
     IRunReceiver,
 )
 
-from . import ancillary
+from . import ancillary, receiving
+from .receiving import FEWER, SLOTS
 from .sending import SEGMENTS, Sender
 
 #: System calls, and datagrams, that one readiness may take before others on the
@@ -63,8 +64,6 @@ Run = tuple[list[bytes], Address, Address]
 
 _CACHED = 1024
 _WILDCARDS = ("", "0.0.0.0", "::")
-
-_PACKET_INFORMATION = {each: ancillary.packetInformation(each) for each in (4, 6)}
 
 # Of those who have none of their own yet: never changed.
 _NO_LOCALS: dict[bytes, Address] = {}
@@ -94,11 +93,11 @@ class UDPPort:
         "_closed",
         "_host",
         "_locals",
-        "_packetInformation",
         "_queue",
         "_reactor",
         "_receiver",
         "_runs",
+        "_slots",
         "_socket",
         "coalescing",
         "counters",
@@ -106,8 +105,8 @@ class UDPPort:
         "sender",
     )
 
-    # Read into and copied from within one call, so one serves all sockets.
-    _buffer = bytearray(1 << 16)
+    # What it reads is copied within one call, so one serves all sockets.
+    _reader = receiving.reader()
 
     def __init__(
         self,
@@ -146,7 +145,7 @@ class UDPPort:
             raise CannotListenError(host, port, e) from e
         bound = self._socket.getsockname()
         self._host: Address = (sys.intern(bound[0]), bound[1])
-        self._packetInformation = _PACKET_INFORMATION[family]
+        self._slots = SLOTS
         self.sender = Sender(
             self._socket,
             family,
@@ -265,15 +264,23 @@ class UDPPort:
         """
         Read a bounded batch and deliver it.
         """
+        runs = self.read()
+        if runs:
+            self._deliver(runs)
+
+    def read(self) -> list[Run]:
+        """
+        @return: a bounded batch of what has come.
+        """
         runs: list[Run] = []
-        count = 0
-        buffer = self._buffer
-        buffers = [buffer]
-        receive = self._socket.recvmsg_into
-        level, kind = self._packetInformation
-        for _ in range(READS):
+        reader, home = self._reader, self._host
+        count, left = 0, READS
+        last: list[bytes] = []
+        lastLocal = lastRemote = home
+        while left > 0 and count < BATCH:
+            slots = min(self._slots, left, reader.slots)
             try:
-                size, controls, _, remote = receive(buffers, ancillary.SPACE)
+                found = reader.read(self._socket, self.family, slots)
             except BlockingIOError:
                 if not runs:
                     self._idle()
@@ -282,33 +289,32 @@ class UDPPort:
                 # An ICMP error for what was sent before; reading goes on.
                 self.counters["receive " + ancillary.errorName(e)] += 1
                 self._idle()
+                left -= 1
                 continue
-            local = self._host
-            segment = size
-            for controlLevel, controlKind, value in controls:
-                if controlKind == kind and controlLevel == level:
+            if reader.overflow:
+                self.counters["receive overflow"] = reader.overflow
+            coalesced = False
+            for data, segment, value, remote in found:
+                local = home
+                if value:
                     local = self._locals.get(value) or self._localOf(value)
-                elif controlLevel == socket.IPPROTO_UDP:
-                    segment = int.from_bytes(value, sys.byteorder)
-                elif controlLevel == socket.SOL_SOCKET:
-                    count = int.from_bytes(value, sys.byteorder)
-                    self.counters["receive overflow"] = count
-            remote = remote[:2]
-            data = bytes(memoryview(buffer)[:size])
-            payloads = [data]
-            if size > segment:
-                payloads = [
-                    data[start : start + segment] for start in range(0, size, segment)
-                ]
-            if runs and runs[-1][2] == remote and runs[-1][1] == local:
-                runs[-1][0].extend(payloads)
-            else:
-                runs.append((payloads, local, remote))
-            count += len(payloads)
-            if count >= BATCH:
+                if remote != lastRemote or local is not lastLocal or not last:
+                    last = []
+                    runs.append((last, local, remote))
+                    lastLocal, lastRemote = local, remote
+                size = len(data)
+                if size <= segment:
+                    last.append(data)
+                    count += 1
+                    continue
+                coalesced = True
+                last += [data[at : at + segment] for at in range(0, size, segment)]
+                count += -(-size // segment)
+            left -= len(found)
+            self._slots = FEWER if coalesced else SLOTS
+            if len(found) < slots:
                 break
-        if runs:
-            self._deliver(runs)
+        return runs
 
     def doWrite(self) -> None:
         """

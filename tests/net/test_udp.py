@@ -5,6 +5,7 @@ A UDP socket of the kernel, over loopback.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from zope.interface.verify import verifyClass, verifyObject
 from punchd.core import Datagram
 from punchd.interfaces import IBatchReceiver, IDatagramPort, IDatagramReceiver
 from punchd.net import udp
+from punchd.net.receiving import PlainReader
 from punchd.net.udp import UDPPort
 from tests.net.sockets import (
     BatchInbox,
@@ -256,7 +258,16 @@ class Script:
         pass
 
 
-def scripted(open_: Opener, inbox: Any, *results: Any) -> UDPPort:
+@pytest.fixture
+def scripted(open_: Opener, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """
+    The function below.
+    """
+    monkeypatch.setattr(UDPPort, "_reader", PlainReader())
+    return partial(_scripted, open_)
+
+
+def _scripted(open_: Opener, inbox: Any, *results: Any) -> UDPPort:
     """
     @return: a port that reads these.
     """
@@ -267,24 +278,24 @@ def scripted(open_: Opener, inbox: Any, *results: Any) -> UDPPort:
     return port
 
 
-def test_errorsOfReading(open_: Opener) -> None:
+def test_errorsOfReading(scripted: Any) -> None:
     """
     An ICMP error that comes out of a read is counted, and what is behind it is
     read.
     """
     inbox = Inbox()
-    port = scripted(open_, inbox, b"1", ConnectionRefusedError(111, "refused"), b"2")
+    port = scripted(inbox, b"1", ConnectionRefusedError(111, "refused"), b"2")
     port.doRead()
     assert inbox.data == [b"1", b"2"]
     assert port.counters == {"receive ECONNREFUSED": 1}
 
 
-def test_fairness(open_: Opener) -> None:
+def test_fairness(scripted: Any) -> None:
     """
     One readiness takes a bounded number of reads.
     """
     inbox = BatchInbox()
-    port = scripted(open_, inbox, *[b"x"] * 100)
+    port = scripted(inbox, *[b"x"] * 100)
     port.doRead()
     assert inbox.batches == [udp.READS]
     port.doRead()
