@@ -88,6 +88,53 @@ def environment(tmp_path: Path) -> Path:
     return folder
 
 
+def _proveExample(environment: Path, elsewhere: Path) -> None:
+    """
+    The plugins of the example are listed and can be chosen by name.
+    """
+    twistd, python = (environment / "bin" / name for name in ("twistd", "python"))
+    listed = _run(twistd, "punch-client", "--help-plugins", cwd=elsewhere)
+    ours = [
+        line.split()[0]
+        for line in listed.splitlines()
+        if "[punchd-example 1.0]" in line
+    ]
+    assert ours == ["hours", "socks", "repeating"]
+    # One that was told of has stopped nothing.
+    assert "broken.py cannot be imported: ModuleNotFoundError: No module" in listed
+    state, url = f"--state={elsewhere / 'state'}", "--rendezvous=punch://h"
+    for words, why in (
+        (
+            ("punch-rendezvous", "--admit=hours:8", state),
+            "--admit=hours:8: expected FROM-TO, two hours from 0 to 24.",
+        ),
+        (
+            ("punch-rendezvous", "--admit=ours:8-9", state),
+            "--admit=ours: No IAdmission plugin is named 'ours'; known: hours, peers, ",
+        ),
+        (
+            ("punch-client", url, "--forward=socks:x", state),
+            "--forward=socks:x: 'x' is not a port; expected socks:PORT",
+        ),
+        (
+            ("punch-client", url, "--forward=sox:1=a/b", state),
+            "--forward=sox:1=a/b: there is no type of endpoint 'sox' (",
+        ),
+    ):
+        done = subprocess.run(
+            [twistd, "-n", "--pidfile=", *words],
+            cwd=elsewhere,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 1
+        assert why in done.stderr
+    shutil.copytree(ROOT / "bench", elsewhere / "bench")
+    words = ("-m", "bench.grid", "--predictors", "repeating", "--seeds", "2")
+    score = _run(python, *words, cwd=elsewhere)
+    assert "repeating 2/2" in score
+
+
 def _proveInstalled(environment: Path, home: Path, elsewhere: Path) -> None:
     """
     C{twistd} names both commands, and they and C{punchd} come from C{home}.
@@ -145,3 +192,17 @@ def testEditableInstall(environment: Path, source: Path, tmp_path: Path) -> None
     python = environment / "bin" / "python"
     _pip("--python", python, "install", "--editable", source, cwd=elsewhere)
     _proveInstalled(environment, source, elsewhere)
+
+
+def testExamplePackage(environment: Path, wheel: Path, tmp_path: Path) -> None:
+    """A package of somebody else's adds plugins, and a broken one stops nobody."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    example = tmp_path / "example"
+    junk = shutil.ignore_patterns("__pycache__", "dropin.cache", "*.egg-info", "build")
+    shutil.copytree(ROOT / "docs" / "examples" / "punchd-example", example, ignore=junk)
+    python = environment / "bin" / "python"
+    _pip("--python", python, "install", wheel, example, cwd=elsewhere)
+    (plugins,) = environment.glob("lib/*/site-packages/twisted/plugins")
+    (plugins / "broken.py").write_text("import nowhere_to_be_found")
+    _proveExample(environment, elsewhere)

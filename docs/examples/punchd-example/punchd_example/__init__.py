@@ -1,0 +1,3 @@
+"""
+Three plugins for punchd.
+"""
