@@ -35,6 +35,8 @@ _CONTROLS: dict[int, dict[tuple[str, int | None], list[ancillary.Control]]] = {
     6: {},
 }
 _NO_CONTROL: list[ancillary.Control] = []
+# One for each size there is, at most SEGMENTED.
+_SEGMENT_CONTROLS: dict[int, ancillary.Control] = {}
 
 
 class Sender:
@@ -102,11 +104,12 @@ class Sender:
         start, total = 0, len(datagrams)
         while start < total:
             end = self._runFrom(datagrams, start) if self._segmentLimit else start + 1
+            first = datagrams[start]
             if end - start > 1:
                 run = [datagram.data for datagram in datagrams[start:end]]
-                done = self._sendRun(datagrams[start], run)
+                done = self._sendRun(run, first.local, first.remote, first.ttl)
             else:
-                done = self.sendOne(datagrams[start])
+                done = self._send(first.data, first.local, first.remote, first.ttl)
             if not done:
                 return start
             start += done
@@ -116,9 +119,12 @@ class Sender:
         """
         @return: as L{transmit} does.
         """
-        payloads = burst.payloads
+        payloads, local, remote = burst.payloads, burst.local, burst.remote
+        total = len(payloads)
+        if total == 1:
+            return self._send(payloads[0], local, remote)
         sizes = list(map(len, payloads))
-        start, total = 0, len(sizes)
+        start = 0
         while start < total:
             size = sizes[start]
             end = start + 1
@@ -129,9 +135,9 @@ class Sender:
                 if end < most and 0 < sizes[end] < size:
                     end += 1
             if end - start > 1:
-                done = self._sendRun(burst[start], payloads[start:end])
+                done = self._sendRun(payloads[start:end], local, remote)
             else:
-                done = self.sendOne(burst[start])
+                done = self._send(payloads[start], local, remote)
             if not done:
                 return start
             start += done
@@ -163,33 +169,35 @@ class Sender:
                 break
         return end
 
-    def _sendRun(self, first: Datagram, payloads: list[bytes]) -> int:
+    def _sendRun(
+        self,
+        payloads: list[bytes],
+        local: Address | None,
+        remote: Address,
+        ttl: int | None = None,
+    ) -> int:
         """
-        @param payloads: of all datagrams of the run, C{first} included.
+        @param payloads: of all datagrams of the run.
 
         @return: how many were sent or given up; 0 when there is no room.
         """
-        size = len(first.data)
+        size = len(payloads[0])
         try:
-            control = self._controlFor(first)
-            self._socket.sendmsg(
-                payloads,
-                [*control, ancillary.segmentControl(size)],
-                0,
-                first.remote,
-            )
+            control = self._controlFor(local, remote, ttl)
+            segment = _SEGMENT_CONTROLS.get(size) or _segmentControl(size)
+            self._socket.sendmsg(payloads, [*control, segment], 0, remote)
         except BlockingIOError:
             return 0
         except OSError as e:
             if e.errno in self.reports:
                 with self._reported():
-                    return self._sendRun(first, payloads)
+                    return self._sendRun(payloads, local, remote, ttl)
             if e.errno not in _GSO_ERRORS:
                 self._count(e, len(payloads))
                 return len(payloads)
             # Whose fault is it?  The run's, if its first one can leave alone.
             counted = self._counters.total()
-            done = self.sendOne(first)
+            done = self._send(payloads[0], local, remote, ttl)
             if done and self._counters.total() == counted:
                 self._runRefused(e, size)
             return done
@@ -208,20 +216,32 @@ class Sender:
         """
         @return: 1 if it was sent or given up, 0 when there is no room.
         """
+        return self._send(datagram.data, datagram.local, datagram.remote, datagram.ttl)
+
+    def _send(
+        self,
+        data: bytes,
+        local: Address | None,
+        remote: Address,
+        ttl: int | None = None,
+    ) -> int:
+        """
+        @return: as L{sendOne} does.
+        """
         try:
-            control = self._controlFor(datagram)
-            if datagram.ttl is not None and self._hopLimitByOption:
-                self._sendWithOption(datagram, control)
+            control = self._controlFor(local, remote, ttl)
+            if ttl is not None and self._hopLimitByOption:
+                self._sendWithOption(data, control, remote, ttl)
             elif control:
-                self._socket.sendmsg([datagram.data], control, 0, datagram.remote)
+                self._socket.sendmsg([data], control, 0, remote)
             else:
-                self._socket.sendto(datagram.data, datagram.remote)
+                self._socket.sendto(data, remote)
         except BlockingIOError:
             return 0
         except OSError as e:
             if e.errno in self.reports:
                 with self._reported():
-                    return self.sendOne(datagram)
+                    return self._send(data, local, remote, ttl)
             self._count(e)
         return 1
 
@@ -238,40 +258,41 @@ class Sender:
             self.reports = reports
 
     def _sendWithOption(
-        self, datagram: Datagram, control: list[ancillary.Control]
+        self, data: bytes, control: list[ancillary.Control], remote: Address, ttl: int
     ) -> None:
         """
         Where IPv4's hop limit is no control message, it is set for one call.
         """
         option = (socket.IPPROTO_IP, socket.IP_TTL)
         usual = self._socket.getsockopt(*option)
-        self._socket.setsockopt(*option, datagram.ttl or usual)
+        self._socket.setsockopt(*option, ttl or usual)
         try:
-            self._socket.sendmsg([datagram.data], control, 0, datagram.remote)
+            self._socket.sendmsg([data], control, 0, remote)
         finally:
             self._socket.setsockopt(*option, usual)
 
     def _count(self, error: OSError, times: int = 1) -> None:
         self._counters["send " + ancillary.errorName(error)] += times
 
-    def _controlFor(self, datagram: Datagram) -> list[ancillary.Control]:
+    def _controlFor(
+        self, local: Address | None, remote: Address, ttl: int | None
+    ) -> list[ancillary.Control]:
         """
         @return: the control messages that the datagram's source and hop limit
             take.
 
         @raise OSError: one of its addresses is none of this family.
         """
-        if datagram.remote not in self._remotes:
+        if remote not in self._remotes:
             if len(self._remotes) >= _CACHED:
                 self._remotes.clear()
             # The socket module would take a name, and block to look it up.
-            self._check(datagram.remote)
-            self._remotes.add(datagram.remote)
-        local = datagram.local
-        host = local[0] if local is not None and self._choosesSource else ""
-        if not host and datagram.ttl is None:
+            self._check(remote)
+            self._remotes.add(remote)
+        host = local[0] if self._choosesSource and local is not None else ""
+        if not host and ttl is None:
             return _NO_CONTROL
-        key = (host, datagram.ttl)
+        key = (host, ttl)
         control = self._controls.get(key)
         if control is None:
             if len(self._controls) >= _CACHED:
@@ -279,8 +300,8 @@ class Sender:
             control = []
             if host not in ("", "0.0.0.0", "::"):
                 control += ancillary.sourceControl(self._family, host)
-            if datagram.ttl is not None:
-                control += ancillary.hopLimitControl(self._family, datagram.ttl)
+            if ttl is not None:
+                control += ancillary.hopLimitControl(self._family, ttl)
             self._controls[key] = control
         return control
 
@@ -291,3 +312,8 @@ class Sender:
             raise OSError(f"{address[0]!r} is no address") from e
         if not 0 < address[1] < 65536:
             raise OSError(f"{address[1]!r} is no port to send to")
+
+
+def _segmentControl(size: int) -> ancillary.Control:
+    control = _SEGMENT_CONTROLS[size] = ancillary.segmentControl(size)
+    return control
