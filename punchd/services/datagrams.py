@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
@@ -25,7 +25,7 @@ from punchd.stun.address import family
 from punchd.stun.attributes import Attribute
 from punchd.stun.binding import BindingServer
 from punchd.stun.message import Message, Method, isMessage, parse
-from punchd.turn.runs import LONG, Run, RunServer
+from punchd.turn.runs import Run, RunServer
 from punchd.turn.transport import isStream, withoutTransport
 
 from .streams import Streams
@@ -134,8 +134,9 @@ class Datagrams:
                 port.send(datagrams[0])
             return
         runs: dict[IDatagramPort | Streams, list[Datagram]] = {}
+        relayPorts: dict[Any, IDatagramPort] = self._relayPorts
         for each in datagrams:
-            port = self._portFor(each.local)
+            port = relayPorts.get(each.local) or self._portFor(each.local)
             if port is None:
                 continue
             if isinstance(each, Burst):
@@ -195,12 +196,15 @@ class Datagrams:
 
     def runsReceived(self, runs: list[Run]) -> None:
         """
-        Long runs of ChannelData go through as a whole, by client: the order of
-        what comes from one is kept.
+        ChannelData goes through by runs, unless there is something else among it:
+        the order of what comes from one client is kept.
         """
         driver, relay = self.driver, self._relay
-        if driver is None or not any(len(run[0]) >= LONG for run in runs):
+        if driver is None or relay is None:
             self.datagramsReceived(flattened(runs))
+            return
+        if _isData(runs):
+            driver.call(relay.runsReceived, runs)
             return
         merged: dict[tuple[Address, Address], Run] = {}
         for run in runs:
@@ -210,13 +214,13 @@ class Datagrams:
         others: list[Received] = []
         data: list[Run] = []
         for run in merged.values():
-            if all(each and 0x40 <= each[0] < 0x80 for each in run[0]):
+            if _isData([run]):
                 data.append(run)
             else:
                 others += flattened([run])
         if others:
             self.datagramsReceived(others)
-        if data and relay is not None:
+        if data:
             driver.call(relay.runsReceived, data)
 
     def _messagesReceived(self, datagrams: Sequence[Received]) -> None:
@@ -313,3 +317,14 @@ class Datagrams:
         plain = withoutTransport(local)
         for each in self.binding.handle(message, frame, plain, remote, now):
             self.streams.send(Datagram(each.data, local, remote))
+
+
+def _isData(runs: list[Run]) -> bool:
+    """
+    @return: whether all of it is ChannelData.
+    """
+    for payloads, _, _ in runs:
+        for each in payloads:
+            if not each or not 0x40 <= each[0] < 0x80:
+                return False
+    return True

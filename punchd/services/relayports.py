@@ -19,8 +19,7 @@ from punchd.interfaces import (
     IRunReceiver,
 )
 from punchd.net.driver import Driver
-from punchd.net.udp import flattened
-from punchd.turn.runs import LONG, Run
+from punchd.turn.runs import Run
 
 #: How many ports are tried before there are none.
 ATTEMPTS: Final = 32
@@ -144,11 +143,8 @@ class RelayReceiver:
         """
         Several came, those of one source together.
         """
-        if any(len(run[0]) >= LONG for run in runs):
-            core: Any = self.driver.core
-            self.driver.call(core.runsReceived, runs)
-        else:
-            self.driver.datagramsReceived(flattened(runs))
+        core: Any = self.driver.core
+        self.driver.call(core.runsReceived, runs)
 
     def errorReported(
         self, local: Address, remote: Address, kind: int, code: int, info: int

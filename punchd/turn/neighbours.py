@@ -18,7 +18,7 @@ from punchd.stun.address import family, prefixOf
 
 from .allocation import Allocation, Channel
 from .limits import Limits, Quota
-from .runs import RunServer
+from .runs import Bursts, RunServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +135,11 @@ class NeighbouredServer(RunServer):
         channel: Channel,
         payloads: list[bytes],
         now: float,
+        bursts: Bursts,
     ) -> None:
         bound = self._live.get(channel.peer) if channel.own else None
         if bound is None:
-            super()._pass(allocation, channel, payloads, now)
+            super()._pass(allocation, channel, payloads, now, bursts)
         else:
             self._datagrams.append(Burst(payloads, channel.relayed, bound))
 

@@ -1,29 +1,28 @@
 """
-Relaying many datagrams that came the same way together, with one look at the
-tables for all of them.
+Relaying datagrams with one look at the tables, and one datagram's worth of
+objects, for all that came together and go the same way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
 
 from punchd.core import Address, Burst
 
 from .allocation import Allocation, Channel
 from .server import Server
 
-#: Shorter runs are dealt with faster one by one.
-LONG: Final = 4
-
 #: (payloads, local, remote): what came from one source to one address.
 Run = tuple[list[bytes], Address, Address]
+#: What goes to peers by the channel, what goes to clients by allocation.
+Bursts = dict[Channel | Allocation, list[bytes]]
 
 
 class RunServer(Server):
     """
     I am the server, and take runs as well: their effect is that of the datagrams
-    one by one, in that order.  C{takeDatagrams} has L{Burst}s then, too.
+    one by one, in that order for each way.  C{takeDatagrams} has L{Burst}s then,
+    too.
     """
 
     def runsReceived(self, runs: Iterable[Run], now: float) -> None:
@@ -34,59 +33,74 @@ class RunServer(Server):
         table = self._table
         if table.due <= now:
             self.timeReached(now)
+        bursts: Bursts = {}
+        relays, listening = table.relays, table.clients
         for payloads, local, remote in runs:
-            allocation = table.relays.get(local)
+            allocation = relays.get(local)
             if allocation is not None:
-                self._runFromPeer(allocation, payloads, remote, now)
+                self._runFromPeer(allocation, payloads, remote, now, bursts)
                 continue
-            clients = table.clients.get(local)
+            clients = listening.get(local)
             allocation = None if clients is None else clients.get(remote)
             if allocation is None:
                 self.counters["no allocation"] += len(payloads)
             else:
-                self._runFromClient(allocation, payloads, now)
+                self._runFromClient(allocation, payloads, now, bursts)
 
     def _runFromClient(
-        self, allocation: Allocation, payloads: list[bytes], now: float
+        self,
+        allocation: Allocation,
+        payloads: list[bytes],
+        now: float,
+        bursts: Bursts,
     ) -> None:
         """
         @see: L{Server._fromChannel}.
         """
-        head = b""
+        packets, size = allocation.sentPackets, 0
+        due = allocation.sentDue
+        last = -1
         channel: Channel | None = None
         passed: list[bytes] = []
         for data in payloads:
-            if data[:2] != head:
+            length = len(data) - 4
+            if length < 0:
+                self.counters["malformed"] += 1
+                continue
+            number = data[0] << 8 | data[1]
+            if number != last:
                 if passed and channel is not None:
-                    self._pass(allocation, channel, passed, now)
+                    self._pass(allocation, channel, passed, now, bursts)
                     passed = []
-                head = data[:2]
-                channel = allocation.channels.get(int.from_bytes(head, "big"))
+                last = number
+                channel = allocation.channels.get(number)
                 if channel is not None and (
                     channel.expires <= now or channel.permission.expires <= now
                 ):
                     channel = None
-            length = len(data) - 4
-            if channel is None or length < 0:
+            if channel is None:
                 # What is wrong is found out, and counted, one by one.
                 self._fromChannel(allocation, data, now)
                 continue
             told = data[2] << 8 | data[3]
-            if told != length:
-                if told > length:
-                    self.counters["malformed"] += 1
-                    continue
-                length = told
-            packets = allocation.sentPackets
-            if packets >= allocation.sentDue and not (
-                self._meter.passes(allocation, now)
-            ):
+            if told > length:
+                self.counters["malformed"] += 1
                 continue
-            allocation.sentPackets = packets + 1
-            allocation.sentBytes += length
-            passed.append(data[4 : 4 + length])
+            if packets >= due:
+                allocation.sentPackets = packets
+                allocation.sentBytes += size
+                size = 0
+                allowed = self._meter.passes(allocation, now)
+                due = allocation.sentDue
+                if not allowed:
+                    continue
+            packets += 1
+            size += told
+            passed.append(data[4:] if told == length else data[4 : 4 + told])
+        allocation.sentPackets = packets
+        allocation.sentBytes += size
         if passed and channel is not None:
-            self._pass(allocation, channel, passed, now)
+            self._pass(allocation, channel, passed, now, bursts)
 
     def _pass(
         self,
@@ -94,22 +108,33 @@ class RunServer(Server):
         channel: Channel,
         payloads: list[bytes],
         now: float,
+        bursts: Bursts,
     ) -> None:
         """
         Bring what came over a channel to its peer.
         """
         if not channel.own:
-            self._datagrams.append(Burst(payloads, channel.relayed, channel.peer))
+            before = bursts.get(channel)
+            if before is None:
+                bursts[channel] = payloads
+                self._datagrams.append(Burst(payloads, channel.relayed, channel.peer))
+            else:
+                before += payloads
             return
         receiver = self._table.outside.get(channel.peer)
         origin = None if receiver is None else allocation.of(receiver.family)
         if receiver is None or origin is None:
             self.counters["no such relayed address"] += len(payloads)
         else:
-            self._runFromPeer(receiver, payloads, origin.outside, now)
+            self._runFromPeer(receiver, payloads, origin.outside, now, bursts)
 
     def _runFromPeer(
-        self, allocation: Allocation, payloads: list[bytes], peer: Address, now: float
+        self,
+        allocation: Allocation,
+        payloads: list[bytes],
+        peer: Address,
+        now: float,
+        bursts: Bursts,
     ) -> None:
         """
         @see: L{Server._fromPeer}.
@@ -120,20 +145,40 @@ class RunServer(Server):
             or channel.expires <= now
             or channel.permission.expires <= now
         ):
+            # What comes for the client later is not to overtake these.
+            bursts.pop(allocation, None)
             for data in payloads:
                 self._fromPeer(allocation, data, peer, now)
             return
         head = channel.head
+        packets, total = allocation.receivedPackets, 0
+        due = allocation.receivedDue
+        last = -1
+        prefix = b""
         framed = []
         for data in payloads:
-            packets = allocation.receivedPackets
-            if packets >= allocation.receivedDue and not (
-                self._meter.passes(allocation, now)
-            ):
-                continue
+            if packets >= due:
+                allocation.receivedPackets = packets
+                allocation.receivedBytes += total
+                total = 0
+                allowed = self._meter.passes(allocation, now)
+                due = allocation.receivedDue
+                if not allowed:
+                    continue
             size = len(data)
-            allocation.receivedPackets = packets + 1
-            allocation.receivedBytes += size
-            framed.append(head + size.to_bytes(2, "big") + data)
-        if framed:
+            if size != last:
+                last = size
+                prefix = head + size.to_bytes(2, "big")
+            packets += 1
+            total += size
+            framed.append(prefix + data)
+        allocation.receivedPackets = packets
+        allocation.receivedBytes += total
+        if not framed:
+            return
+        before = bursts.get(allocation)
+        if before is None:
+            bursts[allocation] = framed
             self._datagrams.append(Burst(framed, allocation.local, allocation.client))
+        else:
+            before += framed
