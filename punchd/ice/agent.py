@@ -87,7 +87,17 @@ class Agent(View):
         The base of C{candidate} is gone, as with a relay's allocation or an
         interface's address: so are its pairs.
         """
-        for pair in self._context.checklist.removeLocal(candidate):
+        self._removed(self._context.checklist.removeLocal(candidate), now)
+
+    def removeRemoteCandidate(self, address: Address, now: float) -> None:
+        """
+        Nobody will be at that address of the peer any more, as with a relay that
+        stops.
+        """
+        self._removed(self._context.checklist.removeRemote(address), now)
+
+    def _removed(self, pairs: Sequence[CandidatePair], now: float) -> None:
+        for pair in pairs:
             wasValid = pair.valid
             pair.state = CheckState.FAILED
             pair.series = None

@@ -152,6 +152,19 @@ class Checklist:
             self._drop(pair)
         return gone
 
+    def removeRemote(self, address: Address) -> list[CandidatePair]:
+        """
+        Forget a candidate of the peer.
+
+        @return: the pairs that are gone.
+        """
+        self._remotes.pop(address, None)
+        self._learned.pop(address, None)
+        gone = [pair for key, pair in self._pairs.items() if key[1] == address]
+        for pair in gone:
+            self._drop(pair)
+        return gone
+
     def addRemote(self, candidate: Candidate) -> str | None:
         """
         Take a candidate that the peer has signalled, and pair it with all our

@@ -31,6 +31,8 @@ class Gathering:
     @ivar relayed: our address on the relay.
     @ivar opened: addresses at which routers have opened a port for us, each with
         the address of ours that it leads to.
+    @ivar deserted: the host of a relay that everybody leaves, while our own address
+        there is withdrawn.
     """
 
     def __init__(self, socket: PunchingSocket) -> None:
@@ -38,6 +40,7 @@ class Gathering:
         self.mapped: dict[int, Address] = {}
         self.relayed: Address | None = None
         self.opened: dict[Address, Address] = {}
+        self.deserted: str | None = None
         self._server = ""
         self._subscribers: list[Callable[[Candidate], None]] = []
         self._mourners: list[Callable[[Candidate], None]] = []
@@ -156,18 +159,30 @@ class Gathering:
         """
         self.opened.pop(address, None)
 
-    def relayChanged(self, relayed: Address | None) -> None:
+    def relayChanged(self, relayed: Address | None, *, atOnce: bool = True) -> None:
         """
         The relay gave us an address, or took it back.
+
+        @param atOnce: whether the one before is gone; if not, L{relayGone} says when.
         """
         if relayed == self.relayed:
             return
         before, self.relayed = self.relayed, relayed
-        if before is not None:
-            for mourner in list(self._mourners):
-                mourner(self._relayed(before))
+        if before is not None and atOnce:
+            self.relayGone(before)
         if relayed is not None:
             self._tell(self._relayed(relayed))
+
+    def relayGone(self, relayed: Address, *, deserted: bool = False) -> None:
+        """
+        An address that we had on a relay is gone.
+
+        @param deserted: whether everybody leaves that relay.
+        """
+        self.deserted = relayed[0] if deserted else None
+        for mourner in list(self._mourners):
+            mourner(self._relayed(relayed))
+        self.deserted = None
 
     def _tell(self, candidate: Candidate) -> None:
         for subscriber in list(self._subscribers):

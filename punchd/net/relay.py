@@ -57,6 +57,7 @@ class Relay(RunReceiver):
     @ivar credentials: those for the relay of the rendezvous.
     @ivar udpHeard: whether the rendezvous answers over UDP.
     @ivar rtt: seconds to the rendezvous and back over UDP, if known.
+    @ivar wishes: whom to let in, for whom; true if there is anything.
     """
 
     log = Logger()
@@ -70,9 +71,11 @@ class Relay(RunReceiver):
         onChanged: Callable[[], None],
         *,
         proxyFor: ProxyFor = noProxy,
+        wishes: Wishes | None = None,
     ) -> None:
         """
         @param ways: how to get to relays, in the order in which to try.
+        @param wishes: what is wanted of it already.
         """
         self.relayed: Address | None = None
         self.onChanged = onChanged
@@ -90,9 +93,9 @@ class Relay(RunReceiver):
         self._attempt: Attempt | None = None
         # All that may get something by the punching socket.
         self._udp: list[Attempt] = []
-        self._idleness = Idleness(clock, IDLE, self._giveBack)
+        self._idleness = Idleness(clock, IDLE, self.giveBack)
         self._replacement = Replacement(clock, self._lives, self._raceStreams)
-        self._wishes = Wishes()
+        self.wishes = wishes or Wishes()
         self._waiting: list[Deferred[Address]] = []
         self._complaints = Complaints()
         # What came for others in the batch that is being read.
@@ -101,7 +104,8 @@ class Relay(RunReceiver):
     @property
     def ways(self) -> Sequence[Way]:
         """
-        How to get to relays.
+        How to get to relays; with none, nothing new is allocated, and what there is
+        lasts for as long as it can.
         """
         return self._ways
 
@@ -110,7 +114,7 @@ class Relay(RunReceiver):
         if list(ways) != self._ways:
             self._ways = list(ways)
             self._since = self._clock.seconds()
-            if self._attempt is not None and self._attempt.way not in self._ways:
+            if ways and self._attempt and self._attempt.way not in self._ways:
                 # Another rendezvous: its relay knows nothing of us.
                 self._attempt.lost("the rendezvous is another one")
 
@@ -207,13 +211,6 @@ class Relay(RunReceiver):
 
     # --- its life
 
-    @property
-    def wanted(self) -> bool:
-        """
-        Whether anybody uses it.
-        """
-        return bool(self._wishes)
-
     def check(self) -> None:
         """
         Find out whether the allocation still lives, and get one if there is
@@ -267,11 +264,14 @@ class Relay(RunReceiver):
         """
         Give the allocation back when nobody has used it for long.
         """
-        self._idleness.set(self.relayed is not None and not self._wishes)
+        self._idleness.set(self.relayed is not None and not self.wishes)
 
-    def _giveBack(self) -> None:
+    def giveBack(self) -> None:
+        """
+        Give the allocation back, until somebody asks for one again.
+        """
         attempt = self._attempt
-        self.log.info("The relayed address was given back: nobody uses it")
+        self.log.info("The relayed address was given back")
         self._forget()
         if attempt is not None:
             attempt.abandon()
@@ -284,7 +284,7 @@ class Relay(RunReceiver):
 
         @param user: whose peer they belong to.
         """
-        new = self._wishes.add(user, hosts)
+        new = self.wishes.add(user, hosts)
         self._watch()
         if new:
             self._permit()
@@ -293,7 +293,7 @@ class Relay(RunReceiver):
         """
         C{user} is no more: what only it wanted is not refreshed any longer.
         """
-        gone = self._wishes.remove(user)
+        gone = self.wishes.remove(user)
         attempt = self._attempt
         if gone and attempt is not None and attempt.core and attempt.driver:
             attempt.core.forget(sorted(gone))
@@ -302,7 +302,7 @@ class Relay(RunReceiver):
 
     def _permit(self) -> None:
         attempt = self._attempt
-        hosts = sorted(self._wishes.hosts)
+        hosts = sorted(self.wishes.hosts)
         if hosts and attempt is not None and attempt.core and attempt.driver:
             attempt.driver.call(attempt.core.permit, hosts)
 
@@ -327,7 +327,7 @@ class Relay(RunReceiver):
         if attempt is None or attempt.core is None or attempt.driver is None:
             return
         client, now = attempt.core, attempt.driver.now()
-        wanted = self._wishes.hosts
+        wanted = self.wishes.hosts
         if isinstance(datagrams, Burst):
             if datagrams.remote[0] in wanted:
                 client.sendRun(datagrams.payloads, datagrams.remote, now)
@@ -351,7 +351,7 @@ class Relay(RunReceiver):
             self.log.info("The relay allocation was lost: {why}", why=event.reason)
             self._forget()
             self.onChanged()
-            if self._wishes:
+            if self.wishes:
                 self.whenAllocated().addErrback(lambda _: None)
         elif isinstance(event, PermissionFailed):
             self.log.debug(
@@ -388,7 +388,7 @@ class Relay(RunReceiver):
         if race is not None:
             race.stop(Attempt.drop)
         attempt = self._attempt
-        self._wishes.clear()
+        self.wishes.clear()
         self._forget()
         for each in self._udp if attempt is None else [attempt, *self._udp]:
             each.drop()

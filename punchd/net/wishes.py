@@ -23,6 +23,15 @@ class Wishes:
     def __bool__(self) -> bool:
         return bool(self._users)
 
+    def copy(self) -> Wishes:
+        """
+        @return: the same wishes, for another relay.
+        """
+        made = Wishes()
+        made._users = {user: set(hosts) for user, hosts in self._users.items()}
+        made.hosts = set(self.hosts)
+        return made
+
     def add(self, user: object, hosts: Iterable[str]) -> bool:
         """
         @return: whether there is anything new.

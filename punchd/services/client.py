@@ -217,6 +217,13 @@ class PunchClient(MultiService):
         self.presence.registered(registration)
         self.peers.reachable()
 
+    def rendezvousLeaves(self) -> None:
+        """
+        The rendezvous stops, and there is no other: give back what nobody needs now.
+        """
+        if all(each.state == "direct" for each in self.peers.sessions.values()):
+            self.presence.relaying.rendezvousLeaves()
+
     def incoming(
         self,
         dialler: str,

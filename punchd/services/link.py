@@ -78,7 +78,7 @@ class RendezvousLink(Service):
     """
 
     log = Logger()
-    name: Any = "link"
+    name: Any = None
 
     def __init__(
         self,
@@ -94,6 +94,7 @@ class RendezvousLink(Service):
         onRegistered: Callable[[Registration], object] = _ignore,
         onDisconnected: Callable[[Failure], object] = _ignore,
         onReplaced: Callable[[], object] = _ignore,
+        onGoodbye: Callable[[float], object] = _ignore,
         onGaveUp: Callable[[Failure], object] = _ignore,
         agent: str = "punchd",
         authorities: str | None = None,
@@ -101,18 +102,16 @@ class RendezvousLink(Service):
         urgent: Callable[[], bool] = bool,
     ) -> None:
         """
-        @param network: an L{punchd.interfaces.INetwork}.
-        @param onIncoming: a peer dials: called with its id, the dial id, the sealed
-            offer, the flight and the peer's observed addresses; fires with a sealed
-            answer and a flight, or fails: the peer learns of L{PeerUnavailable}.
+        @param onIncoming: a peer dials: L{Incoming}; of a failure the peer learns
+            no more than L{PeerUnavailable}.
         @param onTrickle: called with peer, dial id, sealed update and datagrams.
-        @param onEnded: the peer ended a dial, or left before it was answered:
-            called with peer, dial id and reason.
+        @param onEnded: the peer ended a dial: called with peer, dial id and reason.
         @param onPeerGone: the connection of the peer of an accepted dial closed.
         @param onPeerReturned: it is back, as the same process.
         @param onRegistered: the rendezvous has taken us, first or again.
         @param onDisconnected: it has lost us; the link is on its way back.
         @param onReplaced: a newer registration has taken our place.
+        @param onGoodbye: the rendezvous stops in so many seconds.
         @param onGaveUp: the link has ended for good; the failure says why.
         @param agent: our name and version.
         @param authorities: a PEM file to use instead of the machine's.
@@ -133,6 +132,7 @@ class RendezvousLink(Service):
             "onRegistered": onRegistered,
             "onDisconnected": onDisconnected,
             "onReplaced": onReplaced,
+            "onGoodbye": onGoodbye,
             "onGaveUp": onGaveUp,
         }
         self.connection: LinkConnection | None = None

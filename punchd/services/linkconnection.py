@@ -223,7 +223,10 @@ class LinkConnection(BoundedAMP):
         """
         @see: L{commands.Goodbye}.
         """
-        self.log.info("the rendezvous stops", event="goodbye")
+        self.log.info(
+            "the rendezvous stops in {seconds} s", seconds=seconds, event="goodbye"
+        )
+        self._owner.happened("onGoodbye", seconds)
         return {}
 
     def ping(self) -> dict[str, Any]:

@@ -5,14 +5,22 @@ The connections to the rendezvous, one each, as one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NoReturn, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, TimeoutError, fail, succeed
+from twisted.internet.defer import (
+    Deferred,
+    DeferredList,
+    TimeoutError,
+    fail,
+    succeed,
+)
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from punchd.core import Address
-from punchd.errors import PairingFailed
+from punchd.errors import PairingFailed, Replaced
 from punchd.identity import Identity
 from punchd.interfaces import INetwork
 from punchd.net.proxy import ProxyFor, noProxy
@@ -32,7 +40,12 @@ class Owner(Protocol):
 
     def registered(self, registration: Registration) -> None:
         """
-        A rendezvous knows us.
+        A rendezvous knows us, the one whose turn it is to see us and to relay.
+        """
+
+    def rendezvousLeaves(self) -> None:
+        """
+        The rendezvous that sees us and relays will stop, and there is no other.
         """
 
     def incoming(
@@ -54,11 +67,19 @@ class Owner(Protocol):
         """
 
 
+#: Seconds that a rendezvous whose connection was lost has to come back before
+#: another one takes its place: it may only have been started anew.
+GRACE: Final = 3.0
+
+
 class Links(MultiService):
     """
-    I dial through the first rendezvous that knows us, and answer through the
-    one that asked.
+    I dial through the first rendezvous that knows us, and answer through the one that
+    asked.  The first one, in the order that the user gave, is also the one that
+    sees us and relays; when it is lost or says that it stops, the next one is.
     """
+
+    log = Logger()
 
     def __init__(
         self,
@@ -74,9 +95,15 @@ class Links(MultiService):
         super().__init__()
         self._proxyFor = proxyFor
         self._owner = owner
+        self._clock = network.reactor
         self._dials: dict[str, RendezvousLink] = {}
         self._leases: set[str] = set()
         self._links: list[RendezvousLink] = []
+        # The one that sees us and relays, and those that have said goodbye.
+        self._serving: RendezvousLink | None = None
+        self._leaving: set[RendezvousLink] = set()
+        self._lost: set[RendezvousLink] = set()
+        self._change: IDelayedCall | None = None
         for url in urls:
             self._add(network, url, identity)
 
@@ -102,8 +129,10 @@ class Links(MultiService):
             onEnded=lambda *args: owner.peers.byeReceived(*args),
             onPeerGone=lambda peer: owner.peers.peerGone(peer),
             onPeerReturned=lambda peer: owner.peers.peerReturned(peer),
-            onGaveUp=owner.gaveUp,
-            onRegistered=owner.registered,
+            onGaveUp=lambda failure: self._gaveUp(link, failure),
+            onRegistered=lambda registration: self._registered(link),
+            onDisconnected=lambda reason: self._disconnected(link),
+            onGoodbye=lambda seconds: self._goodbye(link),
             proxy=self._proxyFor(url.host),
             urgent=lambda: owner.peers.urgent(),
         )
@@ -126,13 +155,90 @@ class Links(MultiService):
         return self._first() is not None
 
     def _first(self) -> RendezvousLink | None:
-        return next((link for link in self._links if link.registered), None)
+        known = [link for link in self._links if link.registered]
+        stay = [link for link in known if link not in self._leaving]
+        return next(iter(stay or known), None)
 
     def whenRegistered(self, failAfterFailures: int | None = None) -> Deferred[Any]:
         """
-        @return: fires when the first rendezvous of the list knows us.
+        @return: fires when a rendezvous knows us; fails when all have failed, as the
+            first one of the list did.
         """
-        return self._links[0].whenRegistered(failAfterFailures)
+        asked = [link.whenRegistered(failAfterFailures) for link in self._links]
+        if len(asked) == 1:
+            return asked[0]
+        first = DeferredList(asked, fireOnOneCallback=True, consumeErrors=True)
+
+        def found(result: Any) -> Any:
+            if isinstance(result, tuple):
+                for each in asked:
+                    each.cancel()
+                return result[0]
+            return result[0][1]  # the failure of the first one
+
+        return first.addCallback(found)
+
+    # --- whose turn it is
+
+    def _registered(self, link: RendezvousLink) -> None:
+        self._leaving.discard(link)
+        if link is self._first():
+            self._serve(link)
+
+    def _serve(self, link: RendezvousLink) -> None:
+        self._stay()
+        if len(self._links) > 1 and link is not self._serving:
+            self.log.info(
+                "{url} sees us and relays now", url=str(link.url), event="serving"
+            )
+        self._serving = link
+        assert link.registration is not None
+        self._owner.registered(link.registration)
+
+    def _disconnected(self, link: RendezvousLink) -> None:
+        self._leaving.discard(link)
+        if link is self._serving and self._change is None:
+            self._change = self._clock.callLater(GRACE, self._next)
+
+    def _goodbye(self, link: RendezvousLink) -> None:
+        self._leaving.add(link)
+        if link is not self._serving:
+            return
+        if self._first() is link:
+            self._owner.rendezvousLeaves()
+        else:
+            self._next()
+
+    def _next(self) -> None:
+        """
+        Let another one have its turn, if there is one.
+        """
+        self._stay()
+        link = self._first()
+        if link is not None and link is not self._serving:
+            self._serve(link)
+
+    def _stay(self) -> None:
+        change, self._change = self._change, None
+        if change is not None and change.active():
+            change.cancel()
+
+    def _gaveUp(self, link: RendezvousLink, failure: Failure) -> None:
+        """
+        One that is the wrong one is no loss while there are others; who was replaced
+        at one has to go from all.
+        """
+        self._lost.add(link)
+        if failure.check(Replaced) or self._lost.issuperset(self._links):
+            self._owner.gaveUp(failure)
+
+    def stopService(self) -> Deferred[Any]:
+        """
+        Say goodbye everywhere.
+        """
+        self._stay()
+        stopping: Deferred[Any] = super().stopService()
+        return stopping
 
     def check(self) -> None:
         """

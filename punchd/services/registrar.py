@@ -57,6 +57,7 @@ class Registrar:
     @ivar offering: what clients are told as they register.
     @ivar counters: what happened, by name.
     @ivar outcomes: what carried sessions in the end, by strategy.
+    @ivar draining: whether nobody new is taken.
     @ivar nameplates: where clients meet that do not know each other yet.
     """
 
@@ -79,6 +80,7 @@ class Registrar:
         self.offering = offering
         self.counters: Counter[str] = Counter()
         self.outcomes: Counter[str] = Counter()
+        self.draining = False
         self._leases = Leases()
         self.nameplates = Nameplates(clock, os.urandom)
         self._expiry: IDelayedCall | None = None
@@ -116,18 +118,33 @@ class Registrar:
         ended = self.directory.depart(presence, connection, self.clock.seconds())
         self.log.info("{peer} left", peer=presence.peer, event="left")
         self._scheduleExpiry()
+        # That everybody has to go says nothing about anybody.
+        if self.draining:
+            return
         self._left(presence, [*presence.dials.values(), *ended])
+
+    def drain(self, seconds: float) -> None:
+        """
+        Take nobody new, and say goodbye to everybody.
+
+        @param seconds: how long what is relayed will last.
+        """
+        self.draining = True
+        for connection in list(self._connections):
+            if connection.presence is not None:
+                connection.say(commands.Goodbye, seconds=seconds)
 
     def stop(self, seconds: float) -> Deferred[None]:
         """
-        Say goodbye to everybody, and close all connections.
+        Close all connections.
 
         @param seconds: how long clients may take to close their side.
 
         @return: fires when all connections are closed.
         """
+        if not self.draining:
+            self.drain(0.0)
         for connection in list(self._connections):
-            connection.say(commands.Goodbye, seconds=1.0)
             connection.loseConnection()
         self.nameplates.stop()
         for refusal in list(self._refusals):
@@ -176,6 +193,9 @@ class Registrar:
         @raise RendezvousRefused: there is no room, or a guard says no.
         """
         peer, host = connection.peer, connection.host
+        if self.draining:
+            self.counters["stopping"] += 1
+            raise RendezvousRefused("The rendezvous stops.")
         if not all(each.mayRegister(peer, host) for each in self._guards):
             self.counters["not admitted"] += 1
             raise RendezvousRefused("The rendezvous does not admit this client.")

@@ -5,11 +5,13 @@ The relay of a client: that of its rendezvous, or one that its user names.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from punchd.core import Address
 from punchd.net.proxy import ProxyFor, noProxy
 from punchd.net.relay import Relay
 from punchd.net.udp import Run
@@ -20,6 +22,12 @@ from .registration import Registration
 
 #: Relay credentials are renewed when so much of their time has passed.
 _EARLY = 0.8
+
+#: Seconds for which the former relay is kept once there is another one: the peer has
+#: to be told, and paths have to be proven.
+HANDOVER: Final = 2.0
+#: Seconds for which it is kept when there is none.
+STAY: Final = 60.0
 
 
 class Relaying:
@@ -37,6 +45,9 @@ class Relaying:
         self.proxyFor: ProxyFor = noProxy
         self.foreign: Sequence[Way] = ()
         self._relay: Relay | None = None
+        self._former: tuple[Relay, Address] | None = None
+        self._formerServer: Address | None = None
+        self._leaving: IDelayedCall | None = None
         self._renewing: IDelayedCall | None = None
 
     def registered(self, registration: Registration) -> None:
@@ -54,6 +65,9 @@ class Relaying:
             ways += waysToRendezvous(udp, how, proxied)
         if not ways:
             return
+        before = self._relay
+        if before is not None and before.relayed and before.way not in ways:
+            self._moveFrom(before)
         if self._relay is None:
             self._relay = Relay(
                 context.socket,
@@ -62,13 +76,60 @@ class Relaying:
                 context.entropy,
                 self._changed,
                 proxyFor=self.proxyFor,
+                wishes=None if before is None else before.wishes.copy(),
             )
         self._relay.ways = ways
         self._useCredentials(registration)
         context.relay = self._relay
-        if self._relay.wanted:
+        if self._relay.wishes:
             # A rendezvous that was started anew knows nothing of it.
             self._relay.check()
+
+    # --- from one rendezvous to another
+
+    def _moveFrom(self, relay: Relay) -> None:
+        """
+        Keep what that relay carries until the next one carries it.
+        """
+        self._leave()
+        assert relay.relayed is not None
+        self._relay, self._former = None, (relay, relay.relayed)
+        way = relay.way
+        if way is not None and way.transport == "udp":
+            self._formerServer = way.server
+            self.context.socket.demux.register(way.server, relay)
+        # It is to get nothing new.
+        relay.ways = ()
+        relay.onChanged = self._leave
+        self._leaving = self.context.clock.callLater(STAY, self._leave)
+
+    def _leave(self) -> None:
+        """
+        Do without the former relay.
+        """
+        former, self._former = self._former, None
+        leaving, self._leaving = self._leaving, None
+        if leaving is not None and leaving.active():
+            leaving.cancel()
+        if former is None:
+            return
+        relay, relayed = former
+        if self._formerServer is not None:
+            self.context.socket.demux.unregister(self._formerServer, relay)
+            self._formerServer = None
+        gathering = self.context.gathering
+        if gathering.relayed == relayed:
+            gathering.relayChanged(None)
+        else:
+            gathering.relayGone(relayed, deserted=True)
+        relay.release()
+
+    def rendezvousLeaves(self) -> None:
+        """
+        The rendezvous stops and we have no other: do not hold it up.
+        """
+        if self._relay is not None and self._relay.relayed is not None:
+            self._relay.giveBack()
 
     def _useCredentials(self, registration: Registration) -> None:
         relay, username = self._relay, registration.relayUsername
@@ -98,8 +159,15 @@ class Relaying:
         self.context.link.renew().addCallbacks(self._useCredentials, failed)
 
     def _changed(self) -> None:
-        if self._relay is not None:
-            self.context.gathering.relayChanged(self._relay.relayed)
+        relay = self._relay
+        if relay is None:
+            return
+        moved = self._former is not None and relay.relayed is not None
+        if moved and self._leaving is not None:
+            self._leaving.reset(HANDOVER)
+        gathering = self.context.gathering
+        if moved or self._former is None:
+            gathering.relayChanged(relay.relayed, atOnce=not moved)
 
     def heard(self, rtt: float | None) -> None:
         """
@@ -125,7 +193,7 @@ class Relaying:
         """
         if self._relay is not None:
             self._relay.networkChanged()
-            if self._relay.wanted:
+            if self._relay.wishes:
                 self._relay.check()
 
     def forget(self) -> None:
@@ -143,5 +211,6 @@ class Relaying:
         Give the relay back.
         """
         self.forget()
+        self._leave()
         if self._relay is not None:
             self._relay.release()

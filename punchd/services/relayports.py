@@ -31,6 +31,7 @@ class RelayPorts:
 
     @ivar ports: by the address that they are bound to.
     @ivar counters: what went wrong on those that are closed.
+    @ivar full: whether no more are opened.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class RelayPorts:
         self._high = high
         self.ports: dict[Address, IDatagramPort] = {}
         self.counters: Counter[str] = Counter()
+        self.full = False
 
     @property
     def families(self) -> Collection[int]:
@@ -68,7 +70,7 @@ class RelayPorts:
         @see: L{punchd.turn.table.RelayPorts.open}.
         """
         host = self._hosts.get(family)
-        if host is None:
+        if host is None or self.full:
             return None
         if number:
             return self._listen(family, host, number)

@@ -6,8 +6,7 @@ can be made.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from twisted.application.service import Service
@@ -18,24 +17,25 @@ from punchd.core import Address
 from punchd.errors import InvalidOption
 from punchd.net.driver import Driver
 from punchd.net.tls import ServerCredentials
-from punchd.signaling.directory import Directory, Limits, Presence
+from punchd.signaling.directory import Directory, Presence
 from punchd.signaling.observation import Observer
 from punchd.signaling.url import RendezvousURL
-from punchd.stun.address import family, isForbiddenPeer
+from punchd.stun.address import family
 from punchd.stun.binding import BindingServer
 from punchd.stun.limit import PrefixLimit
 from punchd.turn.credentials import handleOf, makeCredentials
 from punchd.turn.events import AllocationClosed, AllocationOpened, SendWhole
-from punchd.turn.limits import Limits as RelayLimits
 from punchd.turn.runs import RunServer
 
 from .admission import RegisteredUsers
 from .datagrams import Datagrams
 from .doors import Doors
+from .drain import Drain
 from .entrance import EntranceFactory
-from .places import DEFAULT_PLACES, Place, firsts, publicHosts, textOf
+from .places import Place, firsts, textOf
 from .registrar import Offering, Registrar
 from .relayports import RelayPorts, RelayReceiver
+from .settings import Settings as Settings
 from .state import StateFolder
 from .traffic import Traffic
 from .workerreceiver import receiverFor
@@ -45,57 +45,6 @@ from .workers import Workers
 CREDENTIALS: Final = 12 * 3600.0
 #: Seconds that clients are given to close their connections.
 CLOSING: Final = 0.5
-
-Publics = Sequence[tuple[str, str | None]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """
-    @ivar places: where to listen.
-    @ivar publics: public addresses, each with the local one behind it, or
-        L{None} to find that.
-    @ivar alternatePort: a second UDP port (RFC 5780), or L{None}.
-    @ivar relay: whether to relay.
-    @ivar relayPorts: the lowest and the highest port of relayed addresses.
-    @ivar realm: of the relay's credentials.
-    @ivar guards: who else may use the relay, and who may not register or dial:
-        L{punchd.interfaces.IGuard}s.
-    @ivar relayLimits: how much may be relayed.
-    @ivar peers: the deny list of the relay.
-    @ivar processes: how many share the UDP ports.
-    @ivar admissions: what C{guards} were made of, for the other ones.
-    """
-
-    places: Sequence[Place] = DEFAULT_PLACES
-    publics: Publics = ()
-    alternatePort: int | None = None
-    relay: bool = True
-    relayPorts: tuple[int, int] = (49152, 65535)
-    realm: str = "punchd"
-    guards: Sequence[Any] = ()
-    relayLimits: RelayLimits = field(default_factory=RelayLimits)
-    peers: Callable[[str], bool] = isForbiddenPeer
-    limits: Limits = field(default_factory=Limits)
-    processes: int = 1
-    admissions: Sequence[tuple[str, str]] = ()
-
-    def check(self, localHosts: Sequence[str]) -> dict[str, str]:
-        """
-        @param localHosts: the addresses of this machine.
-
-        @return: public addresses by local ones.
-
-        @raise InvalidOption: the settings do not fit together.
-        """
-        for transport in ("tcp", "udp"):
-            if not any(getattr(place, transport) for place in self.places):
-                raise InvalidOption(
-                    f"--listen: nothing listens on {transport.upper()}; "
-                    "expected at least one ADDR:PORT without /tcp or /udp."
-                )
-        udp = [place for place in self.places if place.udp]
-        return publicHosts(udp, self.publics, localHosts)
 
 
 class Rendezvous(Service):
@@ -130,7 +79,8 @@ class Rendezvous(Service):
         self._settings = settings
         self._state = state
         self.workers: Workers | None = None
-        self.directory = Directory(network.entropy, settings.limits)
+        made = settings.directory or Directory(network.entropy, settings.limits)
+        self.directory: Any = made
         if settings.processes > 1:
             self.workers = Workers(self, network, settings.processes)
             self.directory = self.workers.makeDirectory(settings.limits)
@@ -151,6 +101,7 @@ class Rendezvous(Service):
         if self.workers is not None:
             self.traffic.elsewhere = self.workers.living
         self._relayPorts: RelayPorts | None = None
+        self._drain = Drain(self._clock, settings.drain, self._busy)
         self._relaySecret: bytes = network.entropy(32)
 
     @property
@@ -222,10 +173,36 @@ class Rendezvous(Service):
 
     def stopService(self) -> Deferred[None]:
         """
-        Say goodbye, and close everything.
+        Take nothing new, say goodbye, let clients move elsewhere while what is
+        relayed goes on for a while, and close everything.
         """
         super().stopService()
-        closing = [self._doors.closeStreams(), self.registrar.stop(CLOSING)]
+        self.url = None
+        if self._relayPorts is not None:
+            self._relayPorts.full = True
+        self.registrar.drain(self._settings.drain)
+        leaving = [self._doors.closeStreams(), self._drain.wait()]
+        return DeferredList(leaving).addCallback(lambda _: self._close())
+
+    def hurry(self) -> None:
+        """
+        Whoever stops us has no patience.
+        """
+        self._drain.finish()
+
+    def _busy(self) -> bool:
+        """
+        @return: whether anything is relayed for somebody who is here.
+        """
+        presences = self.directory.presenceOf
+        for each in self.relay.allocations() if self.relay is not None else ():
+            presence = presences(handleOf(each.username))
+            if presence is None or presence.connection is not None:
+                return True
+        return False
+
+    def _close(self) -> Deferred[None]:
+        closing = [self.registrar.stop(CLOSING)]
         if self.workers is not None:
             closing.append(self.workers.stop())
 
@@ -233,7 +210,6 @@ class Rendezvous(Service):
             self.datagrams.stopRelay()
             if self._relayPorts is not None:
                 self._relayPorts.closeAll()
-            self.url = None
             self._entrance.abortAll()
             return self._doors.close()
 
@@ -243,6 +219,7 @@ class Rendezvous(Service):
     # --- the beginning
 
     def _listen(self) -> None:
+        self.registrar.draining = False
         settings = self._settings
         hosts = settings.check([host for host, _ in self._network.localHosts()])
         self._doors.open(settings.places, settings.alternatePort, hosts)
@@ -367,6 +344,7 @@ class Rendezvous(Service):
             )
         elif isinstance(event, AllocationClosed):
             self.traffic.allocationClosed(event)
+            self._drain.look()
             self.log.info(
                 "relayed at {relayed}: {bytes} bytes",
                 relayed=textOf(event.relayed),

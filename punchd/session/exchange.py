@@ -281,11 +281,23 @@ class Exchange:
 
     def localLost(self, candidate: Candidate) -> None:
         """
-        An address of ours is gone.
+        An address of ours is gone; and so are the peer's on a relay that stops, if
+        there is another way.
         """
         agent = self.carrier.agent
-        if agent is not None:
-            self.carrier.ice(agent.removeLocalCandidate, candidate)
+        if agent is None:
+            return
+        self.carrier.ice(agent.removeLocalCandidate, candidate)
+        host = self.context.gathering.deserted
+        theirs = {
+            pair.remote.address
+            for pair in agent.pairs
+            if pair.remote.type is CandidateType.RELAY
+            and pair.remote.address[0] == host
+        }
+        if any(pair.remote.address not in theirs for pair in agent.validPairs):
+            for address in theirs:
+                self.carrier.ice(agent.removeRemoteCandidate, address)
 
     def updated(self, sealed: bytes) -> None:
         """

@@ -384,7 +384,9 @@ class Replaced(amp.Command):
 
 class Goodbye(amp.Command):
     """
-    The rendezvous stops; it may be worth coming back after C{seconds}.
+    The rendezvous stops in so many C{seconds}, and what it relays ends then.  Until
+    then it carries what is under way and takes nothing new: who knows another one
+    moves there now.
     """
 
     arguments = [(b"seconds", _number)]

@@ -18,6 +18,7 @@ from punchd.services.client import PunchClient
 from punchd.services.rendezvous import Rendezvous, Settings
 from punchd.session.session import Session
 from punchd.session.stream import Stream
+from punchd.signaling.url import RendezvousURL
 
 from .host import Host
 from .scenario import Scenario
@@ -133,17 +134,23 @@ class Pair:
         """
         return Settings()
 
+    def urls(self) -> list[RendezvousURL]:
+        """
+        What the clients know.
+        """
+        assert self.rendezvous.url is not None
+        return [self.rendezvous.url]
+
     def startClient(self, host: Host, identity: Identity) -> PunchClient:
         """
         Start a client on a host.
         """
         others = (self.identityA, self.identityB)
         allowed = [Allowance(i.peerId, None) for i in others if i is not identity]
-        assert self.rendezvous.url is not None
         client = PunchClient(
             host,
             identity,
-            [self.rendezvous.url],
+            self.urls(),
             Allowances(allowed),
             self.services,
             **self.options,

@@ -130,15 +130,15 @@ def test_users(pair: Pair) -> None:
     relay = relayOf(pair)
     one, other = object(), object()
     pair.network.runUntil(relay.whenAllocated(), 5.0)
-    assert not relay.wanted
+    assert not relay.wishes
     for user in (one, other):
         relay.permit(user, [PEER, "192.168.1.1", "127.0.0.1"])
-    assert relay.wanted
+    assert relay.wishes
     assert permissions(pair)
     relay.forget(one)
     assert permissions(pair)
     relay.forget(other)
-    assert not relay.wanted
+    assert not relay.wishes
     pair.network.advance(1.0)
     assert permissions(pair) == []
     relay.forget(other)

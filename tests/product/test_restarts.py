@@ -78,10 +78,10 @@ def test_relayForgotten() -> None:
         pair.network.advance(2.0)
         relay = pair.a.context.relay
         assert relay is not None
-        assert relay.wanted
+        assert relay.wishes
         stream.loseConnection()
         until(pair, lambda: not pair.a.peers.sessions, 10.0)
-        assert not relay.wanted
+        assert not relay.wishes
         pair.network.advance(1.0)
         asked = pair.network.capture(
             "sent",
