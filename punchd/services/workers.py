@@ -250,7 +250,7 @@ class Workers:
         now = self._clock.seconds()
         if now - child.startedAt >= LASTED:
             child.wait = AGAIN
-        self.log.error(
+        self.log.warn(
             "worker {number} has ended ({reason}), and with it {count} allocations; "
             "it is started again",
             number=child.number,

@@ -84,6 +84,9 @@ def test_all() -> None:
         "--relay-ports=3000-2000",
         "--relay-ports=80-90",
         "--relay-ports=2000-65536",
+        "--workers=0",
+        "--workers=two",
+        "--workers=65",
     ],
 )
 def test_wrongValues(argument: str) -> None:

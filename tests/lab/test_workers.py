@@ -1,0 +1,127 @@
+"""
+A rendezvous of several processes, with real programs.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+
+from punchd.testing.lab.namespaces import waitFor
+from tests.interop.coturn import needs
+
+from .tools import connect, echoed, tool
+
+pytestmark = pytest.mark.timeout(120)
+
+_SERVER = "203.0.113.10"
+_PROCESSES = 2
+#: Where open clients are.
+_HOSTS = {"a": "198.51.100.130", "b": "192.0.2.130"}
+
+
+def _processOf(host: str, port: int) -> int:
+    """
+    @return: which process a client meets, as the program of
+        L{punchd.net.sharing.choosing} has it; 0 is the one with the directory.
+    """
+    mixed = (port ^ int(ipaddress.ip_address(host))) * 0x9E3779B1 & 0xFFFFFFFF
+    return (mixed >> 16) % _PROCESSES
+
+
+def _portAt(host: str, process: int) -> int:
+    return next(
+        port for port in range(41000, 42000) if _processOf(host, port) == process
+    )
+
+
+def _workers(running) -> list[int]:
+    """
+    @return: the processes that the rendezvous has started.
+    """
+    pid = running.processes["rendezvous"].pid
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return [int(each) for each in file.read().split()]
+
+
+def test_coturnsClients(product, tmp_path):
+    """
+    Many clients of C{turnutils_uclient}, which meet either process, exchange all
+    their messages through relayed addresses of both.
+    """
+    (tmp_path / "users").write_text("alice:password\n")
+    (tmp_path / "users").chmod(0o600)
+    running = product(
+        "portrestricted",
+        "open",
+        rendezvous=[
+            f"--workers={_PROCESSES}",
+            f"--admit=users:{tmp_path}/users",
+            "--relay-limit=user.allocations=100",
+        ],
+    )
+    assert len(_workers(running)) == _PROCESSES - 1
+    words = [needs("turnutils_uclient"), "-y", "-c", "-u", "alice", "-w", "password"]
+    commands = [[*words, "-m", "20"], [*words, "-m", "10", "-s"]]
+    started = [
+        running.hosts[letter].popen(
+            [*each, "-n", "10", "-l", "200", "-z", "5", _SERVER],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        for letter, each in zip("ab", commands, strict=True)
+    ]
+    for each in started:
+        said = each.communicate(timeout=60)[0].decode()
+        counts = re.findall(r"tot_send_msgs=(\d+), tot_recv_msgs=(\d+)", said)
+        assert counts, said
+        assert counts[-1][0] == counts[-1][1] != "0", said
+        assert "Total lost packets 0 " in said, said
+
+
+def test_relayedByBoth(product, record_property):
+    """
+    Two clients who meet different processes talk through the relayed addresses of
+    both.  When the worker is killed, the same connection goes on through the next.
+    """
+    ports = {letter: _portAt(_HOSTS[letter], at) for at, letter in enumerate("ab")}
+    running = product(
+        "open",
+        "open",
+        a=["--path=relay", f"--port={ports['a']}", "--forward=tcp:7000=b/echo"],
+        b=["--path=relay", f"--port={ports['b']}", "--publish=echo=tcp:127.0.0.1:7"],
+        # So that none of the two is reached but where it is relayed.
+        rendezvous=[
+            f"--workers={_PROCESSES}",
+            *(f"--relay-deny={host}" for host in _HOSTS.values()),
+        ],
+    )
+    for letter in "ab":
+        seen = f"{_HOSTS[letter]}:{ports[letter]}"
+        assert running.status(letter)["nat"]["publicAddresses"] == [seen]
+    tool(running.lab.hostB, "echo", 7)
+    sock = connect(running.lab.hostA, 7000)
+    assert echoed(sock, b"hello") == b"hello"
+    for letter in "ab":
+        running.whenPath("relayed", letter)
+        path = running.session(letter)["path"]
+        for each in (path["local"], path["remote"]):
+            assert each.startswith(f"{_SERVER}:"), path
+    (worker,) = _workers(running)
+    os.kill(worker, signal.SIGKILL)
+    began = time.monotonic()
+    sock.settimeout(60)
+    assert echoed(sock, b"again") == b"again"
+    took = time.monotonic() - began
+    print(f"again after {took:.1f} s")
+    record_property("seconds", took)
+    log = running.log("rendezvous")
+    waitFor(lambda: log.read_text().count("is at work") == 2, 20, "another worker")
+    assert _workers(running) != [worker]
+    assert "worker 1 has ended" in log.read_text()
