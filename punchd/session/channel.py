@@ -139,6 +139,13 @@ class Channel:
         """
         self._out += pack(frame)
 
+    @property
+    def quiet(self) -> bool:
+        """
+        Whether nothing is queued.
+        """
+        return not self._out
+
     def flush(self) -> bool:
         """
         Hand what is queued to QUIC.

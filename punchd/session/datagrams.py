@@ -66,6 +66,13 @@ class Datagrams:
 
     # --- sending -------------------------------------------------------------
 
+    @property
+    def waiting(self) -> bool:
+        """
+        Whether there is anything to send.
+        """
+        return bool(self._queue)
+
     def send(self, stream: Stream, data: bytes) -> None:
         """
         Send a datagram once the path has room for it.

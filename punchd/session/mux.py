@@ -265,6 +265,9 @@ class Streams:
         """
         if not self._admitted or self.lost is not None:
             return False
+        if self._table.quiet and self._channel.quiet:
+            # It is asked several times for each packet.
+            return False
         self._inside += 1
         try:
             for credit in self._table.takeCredits():

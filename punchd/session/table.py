@@ -95,6 +95,18 @@ class Table:
         """
         return bool(self._later)
 
+    @property
+    def quiet(self) -> bool:
+        """
+        Whether there is nothing to tell the peer, nor to send to it.
+        """
+        return not (
+            self.turns.waiting
+            or self._credits
+            or self._waiting
+            or self.datagrams.waiting
+        )
+
     def open(self, service: str, datagrams: bool = False) -> Stream:
         """
         @return: a stream that is opened when its turn has come.

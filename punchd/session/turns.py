@@ -34,6 +34,13 @@ class Turns:
         self._core = core
         self._round: deque[Stream] = deque()
 
+    @property
+    def waiting(self) -> bool:
+        """
+        Whether any stream may have something to send.
+        """
+        return bool(self._round)
+
     def add(self, stream: Stream) -> bool:
         """
         C{stream} has something to send.
@@ -79,6 +86,10 @@ class Turns:
             moved = True
             if not core.sendStream(stream.id, data, end):
                 stream.peerStopped()
+            if not stream.sendable():
+                # It is the last one of the round now.
+                self._round.pop()
+                stream.queued = False
         return moved
 
 
