@@ -126,7 +126,8 @@ def test_spray(kindA: str, kindB: str, probes: int) -> None:
     """
     with product(kindA, kindB, seed=2) as pair:
         assert untilDirect(pair) <= 45.0
-        assert strategies(pair) == {"spray"}
+        # A probe may also meet the port that is mapped to the punching socket.
+        assert "spray" in strategies(pair)
         for client in (pair.a, pair.b):
             budget = client.context.budget
             assert budget.probes <= probes
