@@ -11,8 +11,13 @@ from zope.interface import Attribute, Interface
 
 from ._admission import IAdmission as IAdmission
 from ._admission import IGuard as IGuard
+from ._directory import IDirectory as IDirectory
+from ._directory import IPresences as IPresences
 from ._forwarding import IForwarder as IForwarder
 from ._forwarding import IHome as IHome
+from ._relaytransport import IRelayLeg as IRelayLeg
+from ._relaytransport import IRelayReceiver as IRelayReceiver
+from ._relaytransport import IRelayTransport as IRelayTransport
 
 
 class IDatagramReceiver(Interface):

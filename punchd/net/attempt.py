@@ -8,8 +8,10 @@ from collections.abc import Callable
 from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
 
 from punchd.core import Address, Entropy
+from punchd.interfaces import IRelayLeg, IRelayReceiver
 from punchd.turn.client import (
     AllocationFailed,
     AllocationLost,
@@ -19,13 +21,14 @@ from punchd.turn.client import (
 from punchd.turn.runclient import RunClient
 
 from .driver import Driver
-from .legs import Leg
+from .legs import carrierOf
 from .ways import RelayCredentials, Way
 
 #: What a core is told of where a stream's frames came to: it does not matter.
 _HERE: Final[Address] = ("", 0)
 
 
+@implementer(IRelayReceiver)
 class Attempt:
     """
     I am one allocation, from the first packet to the last.
@@ -38,7 +41,7 @@ class Attempt:
     def __init__(
         self,
         way: Way,
-        leg: Leg,
+        leg: IRelayLeg,
         credentials: RelayCredentials,
         clock: IReactorTime,
         entropy: Entropy,
@@ -120,15 +123,15 @@ class Attempt:
         elif isinstance(event, (Released, AllocationFailed, AllocationLost)):
             self._end()
 
-    # --- legs.Receiver
+    # --- IRelayReceiver
 
     def ready(self) -> None:
         """
-        @see: L{.legs.Receiver.ready}.
+        @see: L{IRelayReceiver.ready}.
         """
         if self._over:
             return
-        reliable = self.way.transport != "udp"
+        reliable = carrierOf(self.way).reliable
         core = RunClient(self.leg.server, entropy=self._entropy, reliable=reliable)
         if self._rtt is not None and not reliable:
             core.rtt = self._rtt
@@ -141,7 +144,7 @@ class Attempt:
 
     def framesReceived(self, frames: list[bytes]) -> None:
         """
-        @see: L{.legs.Receiver.framesReceived}.
+        @see: L{IRelayReceiver.framesReceived}.
         """
         if self.driver is not None and self.core is not None:
             run = (frames, _HERE, self.core.server)
@@ -150,7 +153,7 @@ class Attempt:
 
     def lost(self, reason: str) -> None:
         """
-        @see: L{.legs.Receiver.lost}.
+        @see: L{IRelayReceiver.lost}.
         """
         allocated = self.core is not None and self.core.relayed is not None
         if self._over:

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from dataclasses import dataclass
+from typing import Any, Final
 
 from OpenSSL import SSL
 from twisted.internet.interfaces import IResolutionReceiver
 from zope.interface import implementer
 
 from punchd.core import Address, Datagram
+from punchd.interfaces import IRelayLeg, IRelayReceiver
 from punchd.stun.address import canonicalHost
 
-from .proxy import ProxiedEndpoint, ProxyFor
+from .plugins import BUILTIN
+from .proxy import ProxiedEndpoint, ProxyFor, noProxy
 from .punching import PunchingSocket
 from .reaching import endpointTo, withTLS
 from .streamleg import StreamLeg
@@ -27,62 +30,37 @@ from .ways import Way
 PATIENCE: Final = 10.0
 
 
-class Receiver(Protocol):
+@dataclass(frozen=True)
+class Ground:
     """
-    Who uses a leg.
-    """
+    What transports to relays build on.
 
-    def ready(self) -> None:
-        """
-        The server can be spoken to.
-        """
-
-    def framesReceived(self, frames: list[bytes]) -> None:
-        """
-        A stream brought these.
-        """
-
-    def lost(self, reason: str) -> None:
-        """
-        There is no way to the server, or not any more.
-        """
-
-
-class Leg(Protocol):
-    """
-    A way to a relay, in use.
-
-    @ivar server: the address of the server, once it can be spoken to.
-    @ivar counters: what was dropped, by reason.
+    @ivar socket: the punching socket, with its C{network}.
+    @ivar arrivals: an L{IBatchReceiver} for what comes from foreign relays to it.
+    @ivar proxyFor: gives the HTTP proxy that may lead to a host.
+    @ivar authorities: a PEM file to use instead of the machine's.
     """
 
-    server: Address
-    counters: Counter[str]
+    socket: PunchingSocket
+    arrivals: Any
+    proxyFor: ProxyFor = noProxy
+    authorities: str | None = None
 
-    def open(self, receiver: Receiver) -> None:
+    def endpointOf(self, way: Way) -> Any:
         """
-        Begin.
+        @return: an endpoint that connects to the server over TCP, through the proxy
+            if that is the way.
         """
-
-    def send(self, datagrams: Sequence[Datagram]) -> None:
-        """
-        Send to the server.
-        """
-
-    def close(self) -> None:
-        """
-        End it; the receiver is told nothing more.
-        """
-
-    def stillOurs(self, hosts: set[str]) -> bool:
-        """
-        @param hosts: the addresses of this machine.
-
-        @return: whether the leg begins at one of them.
-        """
+        reactor = self.socket.network.reactor
+        host, port = way.server
+        if way.proxied:
+            proxy = self.proxyFor(host)
+            assert proxy is not None
+            return ProxiedEndpoint(reactor, proxy, host, port)
+        return endpointTo(reactor, host, port, PATIENCE)
 
 
-@implementer(IResolutionReceiver)
+@implementer(IRelayLeg, IResolutionReceiver)
 class SocketLeg:
     """
     I am the punching socket.
@@ -99,12 +77,12 @@ class SocketLeg:
         self._arrivals = arrivals
         self.counters: Counter[str] = Counter()
         self._socket = socket
-        self._receiver: Receiver | None = None
+        self._receiver: IRelayReceiver | None = None
         self._found: str | None = None
 
-    def open(self, receiver: Receiver) -> None:
+    def open(self, receiver: IRelayReceiver) -> None:
         """
-        @see: L{Leg.open}.
+        @see: L{IRelayLeg.open}.
         """
         self._receiver = receiver
         try:
@@ -147,13 +125,13 @@ class SocketLeg:
 
     def send(self, datagrams: Sequence[Datagram]) -> None:
         """
-        @see: L{Leg.send}.
+        @see: L{IRelayLeg.send}.
         """
         self._socket.send(datagrams)
 
     def close(self) -> None:
         """
-        @see: L{Leg.close}.
+        @see: L{IRelayLeg.close}.
         """
         self._receiver = None
         if self._arrivals is not None:
@@ -161,7 +139,7 @@ class SocketLeg:
 
     def stillOurs(self, hosts: set[str]) -> bool:
         """
-        @see: L{Leg.stillOurs}.
+        @see: L{IRelayLeg.stillOurs}.
         """
         return True
 
@@ -172,31 +150,50 @@ def makeLeg(
     proxyFor: ProxyFor,
     arrivals: Any,
     authorities: str | None = None,
-) -> Leg:
+) -> IRelayLeg:
     """
-    @param arrivals: an L{IBatchReceiver} for what comes from foreign relays to
-        the punching socket.
-    @param authorities: a PEM file to use instead of the machine's.
+    @see: L{Ground}.
 
     @return: a leg for that way.
     """
-    if way.transport == "udp":
-        own = way.credentials is None
-        return SocketLeg(socket, way.server, None if own else arrivals)
-    reactor = socket.network.reactor
-    host, port = way.server
-    endpoint: Any = endpointTo(reactor, host, port, PATIENCE)
-    if way.proxied:
-        proxy = proxyFor(host)
-        assert proxy is not None
-        endpoint = ProxiedEndpoint(reactor, proxy, host, port)
-    if way.transport == "tcp":
-        return StreamLeg(way.server, endpoint, reactor)
+    ground = Ground(socket, arrivals, proxyFor, authorities)
+    made: IRelayLeg = carrierOf(way).leg(way, ground)
+    return made
+
+
+def carrierOf(way: Way) -> Any:
+    """
+    @return: the L{IRelayTransport} of that way.
+    """
+    return way.carrier or BUILTIN[way.transport]
+
+
+def overUDP(way: Way, ground: Ground) -> SocketLeg:
+    """
+    @see: L{punchd.interfaces.IRelayTransport.leg}.
+    """
+    own = way.credentials is None
+    return SocketLeg(ground.socket, way.server, None if own else ground.arrivals)
+
+
+def overTCP(way: Way, ground: Ground) -> StreamLeg:
+    """
+    @see: L{punchd.interfaces.IRelayTransport.leg}.
+    """
+    reactor = ground.socket.network.reactor
+    return StreamLeg(way.server, ground.endpointOf(way), reactor)
+
+
+def overTLS(way: Way, ground: Ground) -> StreamLeg:
+    """
+    @see: L{punchd.interfaces.IRelayTransport.leg}.
+    """
+    reactor = ground.socket.network.reactor
     credentials = ClientCredentials(
         None,
         way.fingerprint,
-        host,
-        authorities,
+        way.server[0],
+        ground.authorities,
         protocol=TURN,
         # Foreign relays may be older than we are.
         least=SSL.TLS1_3_VERSION if way.credentials is None else SSL.TLS1_2_VERSION,
@@ -205,4 +202,4 @@ def makeLeg(
     def secure(factory: Any) -> Any:
         return withTLS(reactor, credentials, factory)
 
-    return StreamLeg(way.server, endpoint, reactor, secure)
+    return StreamLeg(way.server, ground.endpointOf(way), reactor, secure)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import socket
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred
@@ -23,12 +23,10 @@ from zope.interface import implementer
 
 from punchd.core import Address, Burst, Datagram
 from punchd.errors import MalformedMessage, PunchError
+from punchd.interfaces import IRelayLeg, IRelayReceiver
 from punchd.stun.stream import FrameSplitter, pad
 
 from .proxy import reasonOf
-
-if TYPE_CHECKING:
-    from .legs import Receiver
 
 #: Datagrams that wait for a connection to take them, in bytes, and the seconds for
 #: which it may take nothing.  Beyond that they are dropped, as a full router does:
@@ -44,6 +42,7 @@ DEAD: Final = 20
 _SEND = b"\x00\x16"
 
 
+@implementer(IRelayLeg)
 class StreamLeg:
     """
     I am a connection.
@@ -67,13 +66,13 @@ class StreamLeg:
         self.counters: Counter[str] = Counter()
         self._endpoint = endpoint
         self._secure = secure
-        self._receiver: Receiver | None = None
+        self._receiver: IRelayReceiver | None = None
         self._connecting: Deferred[Any] | None = None
         self._stream: _Stream | None = None
 
-    def open(self, receiver: Receiver) -> None:
+    def open(self, receiver: IRelayReceiver) -> None:
         """
-        @see: L{Leg.open}.
+        @see: L{IRelayLeg.open}.
         """
         self._receiver = receiver
         factory: Any = Factory.forProtocol(lambda: _Stream(self, bool(self._secure)))
@@ -117,7 +116,7 @@ class StreamLeg:
 
     def send(self, datagrams: Sequence[Datagram]) -> None:
         """
-        @see: L{Leg.send}.
+        @see: L{IRelayLeg.send}.
         """
         if self._stream is None:
             self.counters["not connected"] += len(datagrams)
@@ -129,7 +128,7 @@ class StreamLeg:
 
     def close(self) -> None:
         """
-        @see: L{Leg.close}.
+        @see: L{IRelayLeg.close}.
         """
         self._receiver = None
         stream, self._stream = self._stream, None
@@ -140,7 +139,7 @@ class StreamLeg:
 
     def stillOurs(self, hosts: set[str]) -> bool:
         """
-        @see: L{Leg.stillOurs}.
+        @see: L{IRelayLeg.stillOurs}.
         """
         return self._stream is None or self._stream.localHost() in hosts
 

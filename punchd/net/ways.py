@@ -6,11 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal
+from typing import Any, Final
 
 from punchd.core import Address
-
-Transport = Literal["udp", "tcp", "tls"]
 
 #: The port that TLS to a relay is let through on, wherever anything is.
 HTTPS: Final = 443
@@ -44,13 +42,16 @@ class Way:
         what authorities vouch for.
     @ivar credentials: those of a foreign relay; L{None} for what the rendezvous
         has given.
+    @ivar transport: C{"udp"}, C{"tcp"} or C{"tls"}, or the name of C{carrier}.
+    @ivar carrier: an L{IRelayTransport<punchd.interfaces>} that is not built in.
     """
 
-    transport: Transport
+    transport: str
     server: Address
     proxied: bool = False
     fingerprint: str | None = None
     credentials: RelayCredentials | None = field(default=None, repr=False)
+    carrier: Any = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         host, port = self.server
@@ -112,7 +113,7 @@ def throughProxyToo(
     proxied = [
         replace(way, proxied=True)
         for way in ways
-        if way.transport != "udp" and proxyFor(way.server[0]) is not None
+        if way.transport in ("tcp", "tls") and proxyFor(way.server[0]) is not None
     ]
     return [*ways, *proxied]
 

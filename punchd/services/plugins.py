@@ -10,7 +10,8 @@ from typing import Any
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
-from punchd.interfaces import IAdmission, IGuard
+from punchd.errors import InvalidOption
+from punchd.interfaces import IAdmission, IDirectory, IGuard, IPresences
 
 
 @implementer(IPlugin, IAdmission)
@@ -35,5 +36,27 @@ class Admission:
         module, _, function = self._maker.partition(":")
         made: IGuard = getattr(import_module(module), function)(
             name, arguments, network
+        )
+        return made
+
+
+@implementer(IPlugin, IDirectory)
+class Memory:
+    """
+    Clients that are connected to this process.
+    """
+
+    name = "memory"
+
+    def directory(self, arguments: str, network: Any, limits: Any) -> IPresences:
+        """
+        @see: L{IDirectory.directory}.
+        """
+        if arguments:
+            raise InvalidOption(
+                f"--directory=memory:{arguments}: expected no arguments."
+            )
+        made: IPresences = import_module("punchd.signaling.directory").Directory(
+            network.entropy, limits
         )
         return made

@@ -24,8 +24,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from zope.interface import implementer
+
 from punchd.core import Address, Entropy
 from punchd.errors import PeerUnavailable, RendezvousRefused
+from punchd.interfaces import IPresences
 from punchd.stun.address import canonicalHost, family, prefixOf
 from punchd.stun.limit import PrefixLimit
 
@@ -183,6 +186,7 @@ class Arrival:
     ended: Sequence[Dial] = ()
 
 
+@implementer(IPresences)
 class Directory:
     """
     I know who is here.

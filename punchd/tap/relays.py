@@ -10,8 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from punchd._plugins import pluginsByName
 from punchd.errors import InvalidOption
-from punchd.net.ways import RelayCredentials, Transport, Way
+from punchd.interfaces import IRelayTransport
+from punchd.net.plugins import BUILTIN
+from punchd.net.ways import RelayCredentials, Way
 from punchd.stun.address import canonicalHost
 
 #: RFC 7065, 3.1.
@@ -21,7 +24,7 @@ TLS_PORT: Final = 5349
 _EXPECTED = "expected turn:HOST[:PORT][?transport=udp|tcp] or turns:HOST[:PORT]"
 _URI = re.compile(
     r"(?P<scheme>turns?):(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)"
-    r"(?::(?P<port>[0-9]{1,5}))?(?:\?transport=(?P<transport>[a-z]+))?",
+    r"(?::(?P<port>[0-9]{1,5}))?(?:\?transport=(?P<transport>[a-z][a-z0-9-]*))?",
     re.IGNORECASE,
 )
 
@@ -44,16 +47,18 @@ def parseRelay(text: str) -> Way:
     if not 0 < port < 65536:
         raise wrong(f"{port} is not a port")
     transport = (found["transport"] or ("tcp" if secure else "udp")).lower()
+    carrier = None
     if transport not in ("udp", "tcp") or (secure and transport == "udp"):
-        raise wrong(f"there is no {found['scheme']} over {transport}")
+        carrier = None if secure else pluginsByName(IRelayTransport).get(transport)
+        if carrier is None or carrier is BUILTIN.get(transport):
+            raise wrong(f"there is no {found['scheme']} over {transport}")
     host = found["host"].strip("[]").lower()
     if ":" in host or re.fullmatch(r"[0-9.]+", host):
         try:
             host = canonicalHost(host)
         except ValueError:
             raise wrong(f"{host} is not an address") from None
-    used: Transport = "tls" if secure else "tcp" if transport == "tcp" else "udp"
-    return Way(used, (host, port))
+    return Way("tls" if secure else transport, (host, port), carrier=carrier)
 
 
 def withCredentials(relays: Sequence[str], path: str | None) -> list[Way]:

@@ -12,8 +12,10 @@ from typing import Any, Final, TypeVar
 from twisted.application.service import IService, MultiService
 from twisted.python import usage
 
+from punchd._plugins import pluginNamed
 from punchd.errors import InvalidOption, PunchError
 from punchd.forward.rules import parseServer
+from punchd.interfaces import IDirectory
 from punchd.net.clock import makeMonotonic
 from punchd.net.kernel import KernelNetwork
 from punchd.net.sharing import MOST, possible
@@ -22,6 +24,7 @@ from punchd.services.places import DEFAULT_PLACES, Place, parsePlace, parsePubli
 from punchd.services.rendezvous import Rendezvous, Settings
 from punchd.services.state import StateFolder, defaultPath
 from punchd.services.workerorders import guardsOf
+from punchd.signaling.directory import Limits
 from punchd.turn.authentication import MAX_REALM
 from punchd.turn.limits import limitsOf, parseLimit
 from punchd.turn.networks import Network, PeerNetworks, parseNetwork
@@ -66,6 +69,7 @@ class Options(CommandOptions):
         self.allowed: list[Network] = []
         self.denied: list[Network] = []
         self.admissions: list[tuple[str, str]] = []
+        self.kept = "memory", ""
         self.processes = 1
 
     def opt_listen(self, value: str) -> None:
@@ -109,6 +113,18 @@ class Options(CommandOptions):
                 f"--admit={value}: expected NAME or NAME:ARGUMENTS, such as users:FILE."
             )
         self.admissions.append((name, arguments))
+
+    def opt_directory(self, value: str) -> None:
+        """
+        NAME[:ARGUMENTS]: where it is kept who is here; in memory, or by a plugin
+        of yours.
+        """
+        name, _, arguments = value.partition(":")
+        if not name:
+            raise usage.UsageError(
+                f"--directory={value}: expected NAME or NAME:ARGUMENTS."
+            )
+        self.kept = name, arguments
 
     def opt_relay_secret(self, value: str) -> None:
         """
@@ -190,6 +206,27 @@ class Options(CommandOptions):
         """
         return guardsOf(self.admissions, network)
 
+    def directory(self, network: Any) -> Any:
+        """
+        @return: what C{--directory} names, an L{IPresences}; L{None} where several
+            processes have one of their own.
+
+        @raise PunchError: it cannot be used.
+        """
+        name, arguments = self.kept
+        if self.processes > 1:
+            if name == "memory":
+                return None
+            raise InvalidOption(
+                f"--directory={name}: several processes need the one in memory; "
+                "expected --workers=1."
+            )
+        try:
+            plugin = pluginNamed(IDirectory, name)
+        except PunchError as e:
+            raise InvalidOption(f"--directory={name}: {e}") from e
+        return plugin.directory(arguments, network, Limits())
+
     def settings(self, network: Any = None) -> Settings:
         """
         @param network: what guards are made with.
@@ -204,6 +241,7 @@ class Options(CommandOptions):
             relayPorts=self.relayPorts,
             realm=self.realm,
             guards=self.guards(network),
+            directory=None if network is None else self.directory(network),
             relayLimits=limitsOf(self.limits),
             peers=PeerNetworks(self.allowed, self.denied),
             processes=self.processes,

@@ -21,8 +21,10 @@ from tests.tap.test_rendezvous import parsed
 
 class Network:
     """
-    All that guards need of one.
+    All that guards and directories need of one.
     """
+
+    entropy = staticmethod(bytes)
 
     def wallClock(self) -> float:
         """
@@ -157,8 +159,8 @@ def test_filesAreAllowed() -> None:
     source = """
 import resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (300, 3000))
-from punchd.tap.rendezvous import _allowFiles
-_allowFiles()
+from punchd.tap.operating import allowFiles
+allowFiles()
 print(resource.getrlimit(resource.RLIMIT_NOFILE))
 """
     said = subprocess.run(

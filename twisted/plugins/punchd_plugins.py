@@ -9,6 +9,9 @@ from twisted.application.service import ServiceMaker
 from punchd._parsers import PunchClientParser, PunchServerParser
 from punchd.forward.plugins import EndpointKind
 from punchd.nat.plugins import Predictor
+from punchd.net.plugins import TCP as RelayTCP
+from punchd.net.plugins import TLS as RelayTLS
+from punchd.net.plugins import UDP as RelayUDP
 from punchd.portmap.plugins import PortMapping
 from punchd.services.plugins import Admission
 from punchd.traversal.builtin import TCP, Prediction, Spray
@@ -73,3 +76,7 @@ streams = EndpointKind(
 datagrams = EndpointKind(
     "udp", "punchd.forward.datagrams", "Datagrams, with a stream for each user."
 )
+
+memory = Memory()
+
+relayUDP, relayTCP, relayTLS = RelayUDP, RelayTCP, RelayTLS
