@@ -180,6 +180,8 @@ class Rendezvous(Service):
         self.url = None
         if self._relayPorts is not None:
             self._relayPorts.full = True
+        if self.workers is not None:
+            self.workers.drain()
         self.registrar.drain(self._settings.drain)
         leaving = [self._doors.closeStreams(), self._drain.wait()]
         return DeferredList(leaving).addCallback(lambda _: self._close())
@@ -195,8 +197,10 @@ class Rendezvous(Service):
         @return: whether anything is relayed for somebody who is here.
         """
         presences = self.directory.presenceOf
-        for each in self.relay.allocations() if self.relay is not None else ():
-            presence = presences(handleOf(each.username))
+        living = self.relay.allocations() if self.relay is not None else ()
+        names = {each.username for each in living}
+        for name in names.union(self.workers.usernames() if self.workers else ()):
+            presence = presences(handleOf(name))
             if presence is None or presence.connection is not None:
                 return True
         return False

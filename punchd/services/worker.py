@@ -97,6 +97,7 @@ class Worker:
             "ended": self.copy.ended,
             "came": self._came,
             "went": self._went,
+            "drain": self._drain,
         }
 
     def start(self) -> None:
@@ -161,6 +162,10 @@ class Worker:
 
     def _went(self, now: float, host: str, port: int) -> None:
         self.neighbours.went((host, port))
+
+    def _drain(self, now: float) -> None:
+        if self._relayPorts is not None:
+            self._relayPorts.full = True
 
     # --- to the rendezvous
 

@@ -78,6 +78,7 @@ class Workers:
         self._starting: set[Child] = set(self._children)
         self._whenReady: Deferred[None] | None = None
         self._stopping: Deferred[None] | None = None
+        self._draining = False
 
     @property
     def counters(self) -> Counter[str]:
@@ -171,10 +172,29 @@ class Workers:
         @return: fires when all of them are at work.
         """
         self._whenReady = Deferred()
+        self._draining = False
+        self._starting.update(self._children)
         # What dies before the reactor runs would not be noticed.
         for child in self._children:
             self._clock.callWhenRunning(self._spawn, child)
         return self._whenReady
+
+    def drain(self) -> None:
+        """
+        Let nothing more be allocated; who dies now stays dead.
+        """
+        self._draining = True
+        self.tell("drain")
+
+    def usernames(self) -> set[str]:
+        """
+        @return: the users whose allocations the workers have.
+        """
+        return {
+            lodger.username
+            for child in self._children
+            for lodger in child.lodgers.values()
+        }
 
     def stop(self) -> Deferred[None]:
         """
@@ -184,6 +204,7 @@ class Workers:
         """
         stopping: Deferred[None] = Deferred()
         self._stopping = stopping
+        self._draining = True
         late = self._clock.callLater(ENDING, self._kill)
 
         def ended(_: object) -> None:
@@ -193,6 +214,7 @@ class Workers:
                 for end in (end for pair in child.sockets for end in pair):
                     end.close()
                 child.sockets = []
+            self._families = []
 
         for child in self._children:
             if child.again is not None:
@@ -216,7 +238,7 @@ class Workers:
 
     def _spawn(self, child: Child) -> None:
         child.again = None
-        if self._stopping is not None or not child.sockets:
+        if self._draining or not child.sockets:
             return
         child.spawn(self._clock, self._received, self.ended)
         orders = Orders(
@@ -244,7 +266,7 @@ class Workers:
         for each in lodgers.values():
             self._went(child, *each.outside)
             child.lost.add(each.username)
-        if self._stopping is not None:
+        if self._draining:
             self._maybeStopped()
             return
         now = self._clock.seconds()
