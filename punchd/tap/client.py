@@ -9,8 +9,9 @@ from typing import Any
 
 from twisted.application.service import IService
 from twisted.python import usage
+from zope.interface.interface import InterfaceClass
 
-from punchd._plugins import pluginsByName
+from punchd._plugins import pluginNamed, pluginsByName
 from punchd.errors import InvalidOption, PunchError, UnknownPeer
 from punchd.forward.home import Home
 from punchd.forward.rules import (
@@ -65,6 +66,8 @@ class Options(CommandOptions):
         self.relays: list[str] = []
         self["keepalive"] = None
         self.urls: list[RendezvousURL] = []
+        self.strategies: list[str] = []
+        self.sources: list[str] = []
         self.publish: list[str] = []
         self.forward: list[str] = []
         self.allow: list[Allowance] = []
@@ -138,6 +141,20 @@ class Options(CommandOptions):
         """
         self["keepalive"] = _number("keepalive", value, 1, 3600)
 
+    def opt_strategy(self, value: str) -> None:
+        """
+        The name of a strategy to get a direct path by, instead of all that are
+        installed; repeat it for more.
+        """
+        self.strategies.append(value)
+
+    def opt_source(self, value: str) -> None:
+        """
+        The name of a way to have a port opened, as upnp, instead of all that are
+        installed; repeat it for more.
+        """
+        self.sources.append(value)
+
     def opt_proxy(self, value: str) -> None:
         """
         http://[USER:PASSWORD@]HOST:PORT: an HTTP proxy that may lead to the
@@ -158,6 +175,25 @@ class Options(CommandOptions):
         A file with a line [HOST ]NAME:PASSWORD for each --relay, or for all.
         """
         self["relay-credentials"] = value
+
+    def chosenStrategies(self) -> Sequence[ITraversalStrategy]:
+        """
+        @return: those of C{--strategy}, or all; without what C{--no-spray} forbids.
+
+        @raise InvalidOption: one of them cannot be had.
+        """
+        found = _chosen(ITraversalStrategy, "strategy", self.strategies)
+        return [each for each in found if each.name != "spray" or not self["no-spray"]]
+
+    def chosenSources(self) -> Sequence[ICandidateSource]:
+        """
+        @return: those of C{--source}, or all, unless C{--no-portmap} forbids them.
+
+        @raise InvalidOption: one of them cannot be had.
+        """
+        if self["no-portmap"]:
+            return ()
+        return _chosen(ICandidateSource, "source", self.sources)
 
     def postOptions(self) -> None:
         """
@@ -193,8 +229,8 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         wishes = _wishes(options, home, folder)
         parts = Parts(
             urls=options.urls,
-            sources=() if options["no-portmap"] else _sources(),
-            strategies=_strategies(not options["no-spray"]),
+            sources=options.chosenSources(),
+            strategies=options.chosenStrategies(),
             relays=withCredentials(options.relays, options["relay-credentials"]),
             proxy=options["proxy"],
         )
@@ -225,18 +261,22 @@ def _wishes(options: Options, home: Home, folder: StateFolder) -> Wishes:
             _known(folder, rule)
     fixed = {name: options[name] for name in options}
     fixed |= {"rendezvous": options.urls, "relay": options.relays}
+    fixed |= {"strategy": options.strategies, "source": options.sources}
     return Wishes(publications, forwards, options.allow, fixed)
 
 
-def _strategies(spray: bool) -> Sequence[ITraversalStrategy]:
-    found = pluginsByName(ITraversalStrategy)
-    if not spray:
-        found.pop("spray", None)
+def _chosen(
+    interface: InterfaceClass, option: str, names: Sequence[str]
+) -> Sequence[Any]:
+    if not names:
+        return tuple(pluginsByName(interface).values())
+    found = {}
+    for name in names:
+        try:
+            found[name] = pluginNamed(interface, name)
+        except PunchError as e:
+            raise InvalidOption(f"--{option}={name}: {e}") from e
     return tuple(found.values())
-
-
-def _sources() -> Sequence[ICandidateSource]:
-    return tuple(pluginsByName(ICandidateSource).values())
 
 
 def _said(parse: Any, prefix: str = "") -> Any:

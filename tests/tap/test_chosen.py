@@ -27,6 +27,7 @@ from punchd.net.legs import Ground, SocketLeg, makeLeg
 from punchd.net.streamleg import StreamLeg
 from punchd.services.workercopy import ToldDirectory
 from punchd.signaling.directory import Directory
+from punchd.tap import client
 from punchd.tap.relays import parseRelay
 from punchd.tap.rendezvous import Options
 
@@ -182,3 +183,37 @@ def test_ground() -> None:
     socket: Any = Socket()
     endpoint = Ground(socket, None).endpointOf(parseRelay("turn:192.0.2.1"))
     assert callable(endpoint.connect)
+
+
+@pytest.mark.parametrize(
+    ("words", "strategies", "sources"),
+    [
+        ([], ["predicted", "spray", "tcp"], ["natpmp", "pcp", "upnp"]),
+        (["--no-spray", "--no-portmap"], ["predicted", "tcp"], []),
+        (["--strategy=tcp", "--strategy=spray"], ["tcp", "spray"], None),
+        (["--strategy=spray", "--no-spray", "--source=upnp"], [], ["upnp"]),
+    ],
+)
+def test_strategiesAndSources(
+    words: list[str], strategies: list[str], sources: list[str] | None
+) -> None:
+    """A client takes all of them, or those that are named."""
+    options = client.Options()
+    options.parseOptions(["--rendezvous=punch://rendezvous.example.org", *words])
+    assert [each.name for each in options.chosenStrategies()] == strategies
+    if sources is not None:
+        assert [each.name for each in options.chosenSources()] == sources
+
+
+def test_noSuchStrategy() -> None:
+    """A name that stands for none is one sentence that lists those there are."""
+    options = client.Options()
+    options.parseOptions(
+        ["--rendezvous=punch://rendezvous.example.org", "--strategy=wish"]
+    )
+    with pytest.raises(InvalidOption) as caught:
+        options.chosenStrategies()
+    assert str(caught.value) == (
+        "--strategy=wish: No ITraversalStrategy plugin is named 'wish'; known: "
+        "predicted, spray, tcp."
+    )
