@@ -160,7 +160,7 @@ def testContentOfWheel(wheel: Path, source: Path) -> None:
     expected = {
         str(path.relative_to(source))
         for path in (source / "punchd").rglob("*")
-        if path.suffix == ".py" or path.name == "py.typed"
+        if path.suffix in (".py", ".toml") or path.name == "py.typed"
     }
     assert content - expected == {"twisted/plugins/punchd_plugins.py"}
     assert expected - content == set()
