@@ -41,6 +41,7 @@ from punchd.services.state import StateFolder
 from punchd.signaling.url import RendezvousURL
 
 from .exits import exitStatus, oneSentence, say
+from .supervision import notify
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,7 @@ class Client(MultiService):
         # a dial milliseconds.
         gc.collect()
         gc.freeze()
+        notify("READY=1")
 
     def stopService(self) -> Any:
         """

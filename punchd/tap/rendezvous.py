@@ -7,20 +7,21 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from dataclasses import replace
+from typing import Any, TypeVar
 
-from twisted.application.service import IService, MultiService
+from twisted.application.service import IService
 from twisted.python import usage
 
 from punchd._plugins import pluginNamed
 from punchd.errors import InvalidOption, PunchError
-from punchd.forward.rules import parseServer
 from punchd.interfaces import IDirectory
 from punchd.net.clock import makeMonotonic
 from punchd.net.kernel import KernelNetwork
 from punchd.net.sharing import MOST, possible
 from punchd.net.tls import ServerCredentials
 from punchd.services.places import DEFAULT_PLACES, Place, parsePlace, parsePublic
+from punchd.services.reloading import Exchangeable, exchange
 from punchd.services.rendezvous import Rendezvous, Settings
 from punchd.services.state import StateFolder, defaultPath
 from punchd.services.workerorders import guardsOf
@@ -30,11 +31,9 @@ from punchd.turn.limits import limitsOf, parseLimit
 from punchd.turn.networks import Network, PeerNetworks, parseNetwork
 
 from .exits import CommandOptions, oneSentence, stateOption
+from .operating import Server
 
 PROGRAM = "punch-rendezvous"
-
-#: Files that may be open at a time, if the system does not permit less.
-_FILES: Final = 1 << 16
 
 _T = TypeVar("_T")
 
@@ -60,6 +59,7 @@ class Options(CommandOptions):
         self["state"] = None
         self["certificate"] = None
         self["metrics"] = None
+        self.drain = Settings().drain
         self.places: list[Place] = []
         self.publics: list[tuple[str, str | None]] = []
         self.alternatePort: int | None = None
@@ -179,6 +179,15 @@ class Options(CommandOptions):
             )
         self.processes = int(value)
 
+    def opt_drain(self, value: str) -> None:
+        """
+        Seconds for which what is relayed goes on after SIGTERM, so that clients can
+        move elsewhere (5).
+        """
+        if not re.fullmatch(r"\d{1,4}(\.\d{1,3})?", value) or float(value) > 3600:
+            raise usage.UsageError(f"--drain={value}: expected seconds, 0 to 3600.")
+        self.drain = float(value)
+
     def opt_metrics(self, value: str) -> None:
         """
         A server endpoint, as tcp:9100, at which Prometheus reads /metrics; on
@@ -227,6 +236,21 @@ class Options(CommandOptions):
             raise InvalidOption(f"--directory={name}: {e}") from e
         return plugin.directory(arguments, network, Limits())
 
+    def again(self) -> Options:
+        """
+        @return: what the command line says together with the file that it names, as
+            that is now.
+
+        @raise InvalidOption: it cannot be used.
+        """
+        fresh = Options()
+        fresh.words = self.words
+        try:
+            fresh.parse()
+        except usage.UsageError as e:
+            raise InvalidOption(str(e)) from e
+        return fresh
+
     def settings(self, network: Any = None) -> Settings:
         """
         @param network: what guards are made with.
@@ -240,6 +264,7 @@ class Options(CommandOptions):
             relay=not self["no-relay"],
             relayPorts=self.relayPorts,
             realm=self.realm,
+            drain=self.drain,
             guards=self.guards(network),
             directory=None if network is None else self.directory(network),
             relayLimits=limitsOf(self.limits),
@@ -269,67 +294,27 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         credentials = ServerCredentials(
             folder.identity(), certificate, options["certificate"] or ""
         )
+        guards = [Exchangeable(each) for each in settings.guards]
+        peers = Exchangeable(settings.peers)
+        settings = replace(settings, guards=guards, peers=peers)
         rendezvous = Rendezvous(network, credentials, settings, folder)
-        server = Server(rendezvous)
+
+        def reload() -> None:
+            fresh = options.again()
+            if fresh.admissions != options.admissions:
+                raise InvalidOption("--admit takes a restart to change.")
+            successors = fresh.guards(network)
+            exchange(
+                rendezvous,
+                list(zip(guards, successors, strict=True)),
+                (peers, PeerNetworks(fresh.allowed, fresh.denied)),
+                limitsOf(fresh.limits),
+            )
+
+        server = Server(PROGRAM, network.reactor, rendezvous, reload)
         if options["metrics"] is not None:
-            metrics = _metrics(options["metrics"], network.reactor, rendezvous)
-            metrics.setServiceParent(server)
+            server.serveMetrics(options["metrics"])
         return server
-
-
-class Server(MultiService):
-    """
-    The rendezvous as a program.
-    """
-
-    def __init__(self, rendezvous: Rendezvous) -> None:
-        super().__init__()
-        self.rendezvous = rendezvous
-        rendezvous.setServiceParent(self)
-
-    def privilegedStartService(self) -> None:
-        """
-        Open all ports, or end with one sentence.
-        """
-        with oneSentence(PROGRAM):
-            super().privilegedStartService()
-
-    def startService(self) -> None:
-        """
-        Start, or end with one sentence.
-        """
-        _allowFiles()
-        with oneSentence(PROGRAM):
-            super().startService()
-
-
-def _metrics(value: str, reactor: Any, rendezvous: Rendezvous) -> IService:
-    """
-    @raise InvalidOption: there can be none.
-    """
-    endpoint = parseServer("metrics", value, reactor)
-    try:
-        from punchd.services.metrics import Metrics
-    except ImportError as e:
-        raise InvalidOption(
-            f"--metrics={value}: prometheus-client is not installed; "
-            "`pip install punchd[metrics]` has it."
-        ) from e
-    return Metrics(reactor, endpoint, rendezvous)
-
-
-def _allowFiles() -> None:
-    """
-    Have as many files open as the system permits: each relayed address is one.
-    """
-    try:
-        import resource
-    except ImportError:
-        return  # not on Windows
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _read(path: str | None) -> bytes | None:

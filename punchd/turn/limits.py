@@ -209,6 +209,19 @@ class Meter:
     def __len__(self) -> int:
         return len(self._accounts)
 
+    def use(self, limits: Limits) -> None:
+        """
+        From now on these limits hold.  Users with a quota of their own keep it until
+        they allocate again.
+        """
+        before, self._limits = self._limits, limits
+        self._all.quota = limits.all
+        for account in self._accounts.values():
+            if account.name == "network":
+                account.quota = limits.network
+            elif account.quota == before.user:
+                account.quota = limits.user
+
     def accountsOf(
         self,
         owner: tuple[str, str],

@@ -64,6 +64,12 @@ class Methods:
         # RFC 8656, 7.2: who cannot set the DF bit does not know the attribute.
         self._unknown = _FOREIGN if whole else _FOREIGN | {Attribute.DONT_FRAGMENT}
 
+    def use(self, limits: Limits) -> None:
+        """
+        From now on these limits hold.
+        """
+        self._limits = limits
+
     def answer(
         self,
         request: Message,

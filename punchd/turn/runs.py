@@ -6,10 +6,12 @@ objects, for all that came together and go the same way.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from sys import maxsize
 
 from punchd.core import Address, Burst
 
 from .allocation import Allocation, Channel
+from .limits import Limits
 from .server import Server
 
 #: (payloads, local, remote): what came from one source to one address.
@@ -24,6 +26,19 @@ class RunServer(Server):
     one by one, in that order for each way.  C{takeDatagrams} has L{Burst}s then,
     too.
     """
+
+    def use(self, limits: Limits) -> None:
+        """
+        From now on these limits hold.
+        """
+        self._meter.use(limits)
+        self._methods.use(limits)
+        for each in self.allocations():
+            if each.sentDue == maxsize:
+                # What has gone unmetered was free.
+                each.chargedPackets = each.sentPackets + each.receivedPackets
+                each.chargedBytes = each.sentBytes + each.receivedBytes
+            each.sentDue = each.receivedDue = 0
 
     def runsReceived(self, runs: Iterable[Run], now: float) -> None:
         """

@@ -1,0 +1,91 @@
+"""
+What of a rendezvous can be changed while it runs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.logger import Logger
+
+from punchd.turn.limits import Limits as RelayLimits
+
+from .rendezvous import Rendezvous
+
+_log = Logger()
+
+
+class Exchangeable:
+    """
+    I stand for a guard, or a list of networks, that may be exchanged.
+
+    @ivar current: what I am now.
+    """
+
+    def __init__(self, current: Any) -> None:
+        self.current = current
+
+    def __call__(self, host: str) -> bool:
+        """
+        @return: whether the relay may not send there.
+        """
+        return bool(self.current(host))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.current, name)
+
+
+def exchange(
+    rendezvous: Rendezvous,
+    guards: list[tuple[Exchangeable, Any]],
+    peers: tuple[Exchangeable, Any],
+    limits: RelayLimits,
+) -> None:
+    """
+    From now on other users, networks and limits hold.  What was permitted before and
+    is not any more ends.
+
+    @param guards: each with its successor.
+    @param peers: the networks that are denied, and their successors.
+    """
+    ended = _exchangeGuards(rendezvous, guards)
+    peers[0].current = peers[1]
+    relay = rendezvous.relay
+    denied = 0
+    if relay is not None:
+        own = relay.relayHosts()
+        for each in relay.allocations():
+            for host, permission in each.permissions.items():
+                if permission.expires and host not in own and peers[0](host):
+                    permission.expires = 0.0
+                    denied += 1
+        relay.use(limits)
+    _log.info(
+        "What has changed in files holds now",
+        event="reloaded",
+        allocationsEnded=ended,
+        permissionsEnded=denied,
+    )
+
+
+def _exchangeGuards(
+    rendezvous: Rendezvous, guards: list[tuple[Exchangeable, Any]]
+) -> int:
+    """
+    @return: how many users have lost their addresses.
+    """
+    relay, driver = rendezvous.relay, rendezvous.datagrams.driver
+    gone: list[str] = []
+    for shell, after in guards:
+        before, shell.current = shell.current, after
+        for each in relay.allocations() if relay is not None else ():
+            holder: object = each.guard
+            if holder is shell:
+                known = before.passwordOf(each.username)
+                # Who has another password is to show that he knows it.
+                if known is not None and known != after.passwordOf(each.username):
+                    gone.append(each.username)
+    for username in dict.fromkeys(gone):
+        if relay is not None and driver is not None:
+            driver.call(relay.revoke, username)
+    return len(set(gone))
