@@ -26,6 +26,8 @@ SLOTS: Final = 32
 FEWER: Final = 8
 
 _ROOM: Final = 1 << 16
+# A power of two would put the beginnings of all into the same lines of the cache.
+_STRIDE: Final = _ROOM + 17 * 64
 # struct sockaddr_in6, the larger one.
 _NAME: Final = 28
 _CONTROLS: Final = (ancillary.SPACE + 7) & ~7
@@ -117,7 +119,7 @@ class Reader:
         """
         self._call = call
         # Memory that is never touched is never there.
-        self._data = memoryview(bytearray(SLOTS * _ROOM))
+        self._data = memoryview(bytearray(SLOTS * _STRIDE))
         self._names = memoryview(bytearray(SLOTS * _NAME))
         self._controls = memoryview(bytearray(SLOTS * _CONTROLS))
         vectors = bytearray(SLOTS * _VECTOR.size)
@@ -127,7 +129,7 @@ class Reader:
             _VECTOR.pack_into(
                 vectors,
                 slot * _VECTOR.size,
-                _addressOf(self._data) + slot * _ROOM,
+                _addressOf(self._data) + slot * _STRIDE,
                 _ROOM,
             )
             _HEADER.pack_into(
@@ -191,7 +193,7 @@ class Reader:
                     segment = length
             found.append((bytes(data[start : start + length]), segment, value, remote))
             at += _NAME
-            start += _ROOM
+            start += _STRIDE
         return found
 
     def _remember(self, name: bytes) -> Address:
