@@ -345,3 +345,27 @@ class IPortPredictor(IPlugin):
         @return: a list of (host, port, probability), the most probable first; the
             probabilities sum up to 1 at the most.
         """
+
+
+class IPathPolicy(IPlugin):
+    """
+    A plugin that knows which of several paths that work should carry a session.  It
+    is a pure function of what it is given.
+    """
+
+    name = Attribute(
+        "What it is called, as in C{--policy=NAME}: a lower-case letter, then "
+        "lower-case letters, digits and hyphens.  No two plugins have the same."
+    )
+
+    def choose(paths, current):  # type: ignore[no-untyped-def]
+        """
+        Called each time something new is known of a path; so it had better have
+        some hysteresis.
+
+        @param paths: a sequence of L{punchd.traversal.policy.PathState}: all paths on
+            which a datagram of full size has arrived, that in use included.
+        @param current: the one in use, L{None} if there is none that works.
+
+        @return: a L{punchd.traversal.policy.Choice}, or L{None} to stay.
+        """

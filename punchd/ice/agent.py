@@ -326,6 +326,9 @@ class Agent(View):
         """
         @return: the datagrams to send now, oldest first.
         """
+        marks, self._context.marks = self._context.marks, []
+        for mark in marks:
+            mark.set()
         found, self._context.datagrams = self._context.datagrams, []
         return found
 

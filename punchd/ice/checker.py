@@ -204,7 +204,9 @@ class Checker:
         if nominates:
             message.add(Attribute.USE_CANDIDATE, True)
         message.add(Attribute.SESSION_REPORT, pair.received.value)
-        sent = Transmission(pair, now, context.roles.controlling, nominates)
+        mark = pair.delivery.mark(now)
+        context.marks.append(mark)
+        sent = Transmission(pair, now, context.roles.controlling, nominates, mark)
         self._pending.add(transactionId, sent)
         pair.lastSent = pair.lastLeft = now
         context.checksSent += 1
@@ -262,7 +264,12 @@ class Checker:
         self, pair: CandidatePair, sent: Transmission, message: Message, now: float
     ) -> None:
         context = self._context
-        fresh = self.reported(pair, message)
+        fresh = self.reported(pair, message, now)
+        value = message.get(Attribute.SESSION_REPORT)
+        if not pair.valid:
+            pair.delivery.restart()
+        if value is not None:
+            pair.delivery.answered(sent.mark, value[0], now)
         was = pair.state
         series = pair.series
         current = not self.consent.outdated(pair, sent.sentAt)
@@ -283,7 +290,7 @@ class Checker:
         if chosen and sent.nominates:
             context.agreed(pair, context.nomination.agreed(pair))
 
-    def reported(self, pair: CandidatePair, message: Message) -> bool:
+    def reported(self, pair: CandidatePair, message: Message, now: float) -> bool:
         """
         Take the peer's report from a request or a response.
 
@@ -294,6 +301,7 @@ class Checker:
             return False
         known = Report() if pair.reported is None else pair.reported
         fresh = known.newer(value)
+        pair.delivery.reported(fresh, now)
         if fresh or pair.reported is None:
             pair.reported = Report(*value)
         return fresh

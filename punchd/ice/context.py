@@ -11,6 +11,7 @@ from punchd.core import Datagram, Entropy
 
 from .checklist import Checklist
 from .credentials import Credentials
+from .delivery import Mark
 from .events import Event, Nominated
 from .nomination import Nomination, Roles
 from .pair import CandidatePair
@@ -28,6 +29,7 @@ class Context:
         system's.
     @ivar openersUntil: until when the peer cannot have begun, once there was a
         first of these.
+    @ivar marks: of the checks among C{datagrams}, which are still to leave.
     @ivar checksSent: transmissions, all pairs together.
     @ivar garbage: what came in vain, by reason.
     """
@@ -42,6 +44,7 @@ class Context:
     remote: Credentials | None = None
     nomination: Nomination = field(default_factory=Nomination)
     datagrams: list[Datagram] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     garbage: Counter[str] = field(default_factory=Counter)
     checksSent: int = 0

@@ -10,6 +10,7 @@ from enum import Enum
 from punchd.core import Address
 
 from .candidate import Candidate, CandidateType
+from .delivery import Delivery
 from .report import Report
 from .timing import Series
 
@@ -61,6 +62,7 @@ class CandidatePair:
     @ivar lastResponse: when the last authenticated response came: the base of
         consent (RFC 7675, 5.1).
     @ivar received: what of the session has arrived here on this pair.
+    @ivar delivery: what becomes of what we send on it.
     @ivar reported: what of ours the peer says has arrived there, or L{None}.
     @ivar nominated: whether it is the pair that the controlling agent chose.
     @ivar active: whether it is checked as one that carries data.
@@ -82,6 +84,7 @@ class CandidatePair:
     lastReceived: float | None = None
     lastResponse: float | None = None
     received: Report = field(default_factory=Report)
+    delivery: Delivery = field(default_factory=Delivery)
     reported: Report | None = None
     nominated: bool = False
     active: bool = False

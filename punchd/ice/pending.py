@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from .delivery import Mark
 from .pair import CandidatePair
 
 #: However fast the peer makes us check, no more than these are remembered.
@@ -19,12 +20,14 @@ class Transmission(NamedTuple):
     @ivar sentAt: when it left.
     @ivar controlling: the role it claimed.
     @ivar nominates: whether it carried USE-CANDIDATE.
+    @ivar mark: what of the session had left on the pair.
     """
 
     pair: CandidatePair
     sentAt: float
     controlling: bool
     nominates: bool
+    mark: Mark
 
 
 class Pending:

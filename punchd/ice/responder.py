@@ -123,7 +123,7 @@ class Responder:
             pair.heard = True
             self._checker.heard(now)
             context.events.append(CheckReceived(pair))
-        if self._checker.reported(pair, message) and pair.valid:
+        if self._checker.reported(pair, message, now) and pair.valid:
             context.events.append(PairReported(pair))
         if message.get(Attribute.USE_CANDIDATE) and not context.roles.controlling:
             context.agreed(pair, context.nomination.asked(pair))

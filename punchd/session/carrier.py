@@ -6,7 +6,6 @@ the rendezvous.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Literal, Protocol
 
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
@@ -31,50 +30,13 @@ from punchd.net.punching import PunchingSocket
 from punchd.net.udp import Received, Run
 from punchd.stun.message import isMessage
 
-from .events import Event
-from .paths import Found, Paths, Probe, Prove, Switched
+from .listener import Listener
+from .paths import Paths
 from .quic import QuicCore
+from .usage import Found, Measure, Probe, Prove, Switched
 
 #: Datagrams that are not farther apart, in seconds, flow.
 _FLOW = 5.0
-
-
-class Listener(Protocol):
-    """
-    Who is told what becomes of the paths; L{punchd.session.session.Session}.
-    """
-
-    def sendZero(self, datagrams: Sequence[bytes]) -> None:
-        """
-        Send session datagrams through the rendezvous.
-        """
-
-    def pathSwitched(self, pair: CandidatePair | None) -> None:
-        """
-        Another pair carries the session, or none does.
-        """
-
-    def remoteLearned(self, remote: Address) -> None:
-        """
-        The peer has one more address.
-        """
-
-    def checkSeen(
-        self, what: Literal["arrived", "answered"], pair: CandidatePair
-    ) -> None:
-        """
-        A check of the peer arrived on a pair, or one of ours was answered.
-        """
-
-    def checksFinished(self) -> None:
-        """
-        The agent has nothing left to check.
-        """
-
-    def quicHappened(self, event: Event) -> None:
-        """
-        QUIC has an event.
-        """
 
 
 @implementer(IRunReceiver)
@@ -111,6 +73,7 @@ class Carrier:
         self.quic = Driver(quic, self._sendQuic, listener.quicHappened, clock)
         self._paths = Driver(paths, _nothing, self._pathHappened, clock)
         self._closed = False
+        self._train: list[bytes] = []
         self.busy = False
         self.lastSent = 0.0
         self._lastWay: tuple[Address, Address] | None = None
@@ -164,7 +127,8 @@ class Carrier:
     def _iceHappened(self, event: object) -> None:
         paths = self._paths
         if isinstance(event, PairReported):
-            paths.call(self.paths.pairReported, event.pair)
+            waiting = self.quicCore.sendBufferSize() > 0
+            paths.call(lambda now: self.paths.pairReported(event.pair, now, waiting))
         elif isinstance(event, CheckReceived):
             self.addRemote(event.pair.remote.address)
             self.listener.checkSeen("arrived", event.pair)
@@ -207,7 +171,26 @@ class Carrier:
         """
         flight = self.quicCore.sent.flight()
         if self.paths.current is None and self.paths.allows(pair) and flight:
-            self.socket.send(Burst(flight, pair.local.base, pair.remote.address))
+            self._carry(flight, pair)
+
+    def _carry(self, payloads: list[bytes], pair: CandidatePair) -> None:
+        """
+        Send session datagrams on a pair.
+        """
+        pair.delivery.left(len(payloads), sum(map(len, payloads)), self.quic.now())
+        self.socket.send(Burst(payloads, pair.local.base, pair.remote.address))
+
+    def _measure(self, pair: CandidatePair, train: int) -> None:
+        """
+        Send a check behind C{train} datagrams that are so old that the copies
+        overtake none of them.
+        """
+        if train:
+            old, self._train = self._train, self.quicCore.sent.flight()
+            if old:
+                self._carry(old[-train:], pair)
+        if self.agent is not None:
+            self.ice(self.agent.keepalive, (pair,))
 
     def _pathHappened(self, event: object) -> None:
         agent = self.agent
@@ -215,12 +198,14 @@ class Carrier:
             full = self.quicCore.sent.lastFullSize
             pair = event.pair
             if full is not None:
-                self.socket.send([Datagram(full, pair.local.base, pair.remote.address)])
+                self._carry([full], pair)
             if agent is not None:
                 self.ice(agent.probe, pair)
         elif isinstance(event, Probe):
             if agent is not None:
                 self.ice(agent.probe, event.pair)
+        elif isinstance(event, Measure):
+            self._measure(event.pair, event.train)
         elif isinstance(event, Found):
             self.quic.call(self.quicCore.resend)
         elif isinstance(event, Switched):
@@ -293,7 +278,7 @@ class Carrier:
             self.setBusy(True)
         pairs, zero = self.paths.routes(len(datagrams), now)
         for pair in pairs:
-            self.socket.send(Burst(payloads, pair.local.base, pair.remote.address))
+            self._carry(payloads, pair)
         if zero:
             self.listener.sendZero(payloads)
         self.sent += sum(map(len, payloads))

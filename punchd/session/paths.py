@@ -12,8 +12,11 @@ Rules.
   3. Silence on the path in use is a doubt: copies go over the best other
      path, and a check is asked for.  The check decides: an answer ends the
      doubt, none takes the path out of use.
-  4. A direct path beats a relayed one, a direct one over UDP one over TCP, and
-     one relay beats two; otherwise the path in use stays.
+  4. Which proven pair is the best is for a policy to say
+     (L{punchd.interfaces.IPathPolicy}), whenever something new is known of one.
+  5. While data flow, the pair in use is measured; so is, with some copies of
+     old datagrams now and then, a better one that was left, or the others when
+     that in use looks bad.  Nothing is measured while nobody says anything.
 
 No I/O here: the object says what it wants in events.
 """
@@ -25,82 +28,41 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from punchd.core import Address, Datagram
-from punchd.ice.candidate import CandidateType
 from punchd.ice.pair import CandidatePair
+from punchd.interfaces import IPathPolicy
+from punchd.traversal.policy import Choice, PathState, Quality, looksBad
+
+from .usage import (
+    DOUBT,
+    Found,
+    Measure,
+    Probe,
+    Prove,
+    Switched,
+    Usage,
+    keyOf,
+    meritOf,
+    rankOf,
+)
 
 #: QUIC's datagrams have at most this size (RFC 9000, 14.1), and a path that
 #: does not carry it is of no use.
 FULL_SIZE = 1200
 #: Copies that may go to pairs that have not answered a check yet.
 SPECULATION = 64
-#: Seconds of silence while sending before a path is doubted, at the least.
-DOUBT = 0.4
 #: Seconds between attempts to prove a pair, and how often it is hurried.
 PROOF_INTERVAL = 0.2
 PROOF_HASTE = 10
 PROOF_PATIENCE = 5.0
 #: Silence after which a path from before an ICE restart is given up.
 STALE_PATIENCE = 3.0
-
-_TYPE_RANK = {
-    CandidateType.RELAY: 0,
-    CandidateType.SRFLX: 1,
-    CandidateType.PRFLX: 1,
-    CandidateType.HOST: 2,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Prove:
-    """
-    Send a full-size session datagram on the pair, and a check behind it.
-    """
-
-    pair: CandidatePair
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """
-    Send a check on the pair: it is in doubt.
-    """
-
-    pair: CandidatePair
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """
-    A way that nothing was tried on turned up before any was proven: send
-    again what was sent in vain.
-    """
-
-    pair: CandidatePair
-
-
-@dataclass(frozen=True, slots=True)
-class Switched:
-    """
-    The session is carried by another pair than before, or by none.
-    """
-
-    pair: CandidatePair | None
-    before: CandidatePair | None
-
-
-@dataclass(slots=True)
-class _Usage:
-    """
-    What is known about a pair that has answered checks.
-    """
-
-    pair: CandidatePair
-    proven: bool = False
-    stale: bool = False
-    proofs: int = 0
-    nextProof: float = 0.0
-    unheardSince: float | None = None
-    probedAt: float = -1.0
+#: The pair in use is measured after so many datagrams, and seconds.
+FLOW = 32
+MEASURE_INTERVAL = 1.0
+#: Another one is so often, with so many copies, which are this part of what flows.
+SAMPLE_INTERVAL = 2.0
+TRAIN_LEAST, TRAIN_MOST = 4, 32
+TRAIN_PART = 0.05
 
 
 @dataclass
@@ -110,18 +72,24 @@ class Paths:
 
     @ivar mode: C{"auto"}, C{"direct"} or C{"relay"}: what the user allows.
     @ivar current: the pair in use.
+    @ivar policy: what says which is the best.
     @ivar changes: how often the pair in use was changed for another.
+    @ivar reason: why that was done the last time.
     """
 
     mode: str = "auto"
+    policy: IPathPolicy = field(default_factory=Quality)
     current: CandidatePair | None = None
     changes: int = 0
+    reason: str | None = None
     sent: Counter[str] = field(default_factory=Counter)
 
-    _usage: dict[tuple[Address, Address], _Usage] = field(default_factory=dict)
+    _usage: dict[tuple[Address, Address], Usage] = field(default_factory=dict)
     _plausible: list[CandidatePair] = field(default_factory=list)
     _speculated: int = 0
     _events: list[object] = field(default_factory=list)
+    _sampled: float | None = None
+    _flown: int = 0
 
     # --- what the agent says
 
@@ -157,35 +125,42 @@ class Paths:
         """
         if not self.allows(pair):
             return
-        usage = self._usage.get(_key(pair))
+        usage = self._usage.get(keyOf(pair))
         if usage is None or usage.pair is not pair:
-            usage = self._usage[_key(pair)] = _Usage(pair)
+            usage = self._usage[keyOf(pair)] = Usage(pair)
         usage.unheardSince = None
         if not usage.proven:
             usage.proofs = 0
             self._prove(usage, now)
 
-    def pairReported(self, pair: CandidatePair, now: float) -> None:
+    def pairReported(
+        self, pair: CandidatePair, now: float, waiting: bool = False
+    ) -> None:
         """
         The peer answered on this pair, and said what it received on it.
+
+        @param waiting: whether there is more to send than may be sent now.
         """
-        usage = self._usage.get(_key(pair))
+        usage = self._usage.get(keyOf(pair))
         if usage is None:
             return
+        if usage.silent(now):
+            usage.oneWay = True
         usage.unheardSince = None
+        if pair is self.current:
+            usage.measured(waiting)
         report = pair.reported
         if report is not None and report.largest >= FULL_SIZE:
             usage.proven = True
-            if pair is not self.current:
-                self._choose()
+            self._choose(now)
 
     def pairLost(self, pair: CandidatePair, now: float) -> None:
         """
         The peer does not answer on this pair any more.
         """
-        usage = self._usage.pop(_key(pair), None)
+        usage = self._usage.pop(keyOf(pair), None)
         if usage is not None:
-            self._choose()
+            self._choose(now)
 
     def forget(self) -> None:
         """
@@ -198,13 +173,13 @@ class Paths:
         current = self.current
         if current is None:
             return
-        usage = known.get(_key(current))
+        usage = known.get(keyOf(current))
         if usage is None or usage.pair is not current:
             # The last agent had a pair of its own there, not proven yet.
             since = None if usage is None else usage.unheardSince
-            usage = _Usage(current, proven=True, unheardSince=since)
+            usage = Usage(current, proven=True, unheardSince=since)
         usage.stale = True
-        self._usage[_key(current)] = usage
+        self._usage[keyOf(current)] = usage
 
     # --- what QUIC sends and receives
 
@@ -215,6 +190,7 @@ class Paths:
         usage = self._usage.get((local, remote))
         if usage is not None:
             usage.unheardSince = None
+            usage.oneWay = False
 
     def inDoubt(self, now: float) -> bool:
         """
@@ -223,8 +199,8 @@ class Paths:
         current = self.current
         if current is None:
             return False
-        usage = self._usage.get(_key(current))
-        return usage is not None and self._doubted(usage, now)
+        usage = self._usage.get(keyOf(current))
+        return usage is not None and usage.doubted(now)
 
     def routes(self, count: int, now: float) -> tuple[Sequence[CandidatePair], bool]:
         """
@@ -235,10 +211,11 @@ class Paths:
         """
         current = self.current
         if current is not None:
-            usage = self._usage[_key(current)]
+            usage = self._usage[keyOf(current)]
             if usage.unheardSince is None:
                 usage.unheardSince = now
-            if not self._doubted(usage, now):
+            self._watch(usage, count, now)
+            if not usage.doubted(now):
                 return (current,), False
             return (current, *self._others(current)), False
         valid = self._others(None)
@@ -267,7 +244,8 @@ class Paths:
 
     def takeEvents(self) -> Sequence[object]:
         """
-        @return: L{Prove}, L{Probe}, L{Found} and L{Switched}, oldest first.
+        @return: L{Prove}, L{Probe}, L{Measure}, L{Found} and L{Switched}, oldest
+            first.
         """
         events, self._events = self._events, []
         return events
@@ -279,9 +257,9 @@ class Paths:
         times = [u.nextProof for u in self._usage.values() if not u.proven]
         current = self.current
         if current is not None:
-            usage = self._usage[_key(current)]
+            usage = self._usage[keyOf(current)]
             if usage.unheardSince is not None:
-                doubt = usage.unheardSince + _patience(current)
+                doubt = usage.unheardSince + usage.patience
                 times.append(max(doubt, usage.probedAt + DOUBT))
         return min(times, default=None)
 
@@ -295,8 +273,8 @@ class Paths:
         current = self.current
         if current is None:
             return
-        usage = self._usage[_key(current)]
-        if not self._doubted(usage, now) or now < usage.probedAt + DOUBT:
+        usage = self._usage[keyOf(current)]
+        if not usage.silent(now) or now < usage.probedAt + DOUBT:
             return
         usage.probedAt = now
         if not usage.stale:
@@ -306,12 +284,7 @@ class Paths:
 
     # --- internals
 
-    def _doubted(self, usage: _Usage, now: float) -> bool:
-        since = usage.unheardSince
-        # The same sum as in deadline(): floats would not forgive another one.
-        return since is not None and now >= since + _patience(usage.pair)
-
-    def _prove(self, usage: _Usage, now: float) -> None:
+    def _prove(self, usage: Usage, now: float) -> None:
         usage.proofs += 1
         hurried = usage.proofs <= PROOF_HASTE
         rtt = usage.pair.rtt or 0.0
@@ -334,25 +307,75 @@ class Paths:
         The best direct and the best relayed pair that answered a check, other
         than the one in use; the proven ones first.
         """
-        best: dict[str, _Usage] = {}
+        best: dict[str, Usage] = {}
         for usage in self._usage.values():
             if usage.pair is current:
                 continue
             kind = usage.pair.kind
-            if kind not in best or _rank(usage) > _rank(best[kind]):
+            if kind not in best or rankOf(usage) > rankOf(best[kind]):
                 best[kind] = usage
         return tuple(usage.pair for usage in best.values())
 
-    def _choose(self) -> None:
+    def _watch(self, usage: Usage, count: int, now: float) -> None:
+        """
+        C{count} more datagrams go on the pair in use: is it time to measure?
+        """
+        if usage.pair.delivery.undelivered and now >= usage.probedAt + DOUBT:
+            usage.probedAt = now
+            self._events.append(Probe(usage.pair))
+        usage.flown += count
+        if usage.flown >= FLOW and now >= usage.nextMeasure:
+            usage.flown, usage.nextMeasure = 0, now + MEASURE_INTERVAL
+            self._events.append(Measure(usage.pair))
+        if self._sampled is None or now - self._sampled > 2 * SAMPLE_INTERVAL:
+            # It has just begun to flow.
+            self._sampled, self._flown = now, 0
+        self._flown += count
+        if now < self._sampled + SAMPLE_INTERVAL:
+            return
+        train = min(max(int(TRAIN_PART * self._flown), TRAIN_LEAST), TRAIN_MOST)
+        self._sampled, self._flown = now, 0
+        bad = looksBad(usage.state(now))
+        merit = meritOf(usage.pair)
+        for other in self._usage.values():
+            if other is usage or not other.proven or other.stale:
+                continue
+            if bad or meritOf(other.pair) > merit:
+                self._events.append(Measure(other.pair, train))
+
+    def _choose(self, now: float) -> None:
         before = self.current
         proven = [usage for usage in self._usage.values() if usage.proven]
-        best = max(proven, key=_rank, default=None)
-        after = None if best is None else best.pair
-        if before is not None and after is not None:
-            usage = self._usage.get(_key(before))
-            stays = usage is not None and usage.pair is before and not usage.stale
-            if stays and _merit(before) >= _merit(after):
-                after = before
+        inUse = None if before is None else self._usage.get(keyOf(before))
+        if inUse is not None and (inUse.pair is not before or inUse.stale):
+            inUse = None
+        # What rests, or is from before a restart, is for want of something better.
+        usable = [u for u in proven if u is inUse or rankOf(u)[0]] or proven
+        states = [usage.state(now) for usage in usable]
+        current = next((s for u, s in zip(usable, states) if u is inUse), None)
+        choice = self._ask(states, current)
+        if choice is None:
+            after = inUse
+        else:
+            after = next(u for u, s in zip(usable, states) if s is choice.path)
+        if inUse is not None and after is not inUse:
+            inUse.carriedAt = now
+            inUse.left += choice is not None and choice.bad
+        self._use(None if after is None else after.pair, choice, inUse is None)
+
+    def _ask(
+        self, states: Sequence[PathState], current: PathState | None
+    ) -> Choice | None:
+        choice: Choice | None = self.policy.choose(states, current)
+        if choice is None and current is None and states:
+            # Any path is better than none.
+            return Choice(states[0], "it works")
+        return choice
+
+    def _use(
+        self, after: CandidatePair | None, choice: Choice | None, lost: bool
+    ) -> None:
+        before = self.current
         if after is before:
             return
         self.current = after
@@ -360,31 +383,8 @@ class Paths:
             self._speculated = 0
         if before is not None:
             self.changes += 1
+            if lost or choice is None:
+                self.reason = f"the {before.kind} path worked no longer"
+            else:
+                self.reason = choice.reason
         self._events.append(Switched(after, before))
-
-
-def _key(pair: CandidatePair) -> tuple[Address, Address]:
-    return (pair.local.base, pair.remote.address)
-
-
-def _patience(pair: CandidatePair) -> float:
-    return max(DOUBT, 3 * (pair.rtt or 0.0))
-
-
-def _merit(pair: CandidatePair) -> tuple[int, int]:
-    """
-    What is worth a switch: a direct path, one that no TCP holds up, and a shorter
-    one; one relay is better than two.
-    """
-    types = (_TYPE_RANK[pair.local.type], _TYPE_RANK[pair.remote.type])
-    if pair.kind == "direct":
-        return (1 if pair.transport == "tcp" else 2, min(types))
-    return (0, min(1, max(types)))
-
-
-def _rank(usage: _Usage) -> tuple[bool, tuple[int, int], float]:
-    return (
-        usage.proven and not usage.stale and not usage.pair.resting,
-        _merit(usage.pair),
-        -(usage.pair.rtt or 0.0),
-    )

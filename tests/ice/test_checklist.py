@@ -329,12 +329,13 @@ def test_pendingIsBounded() -> None:
     Transmissions are forgotten by age and by number.
     """
     pair = CandidatePair(remote(1), remote(2))
+    mark = pair.delivery.mark(0.0)
     pending = Pending(memory=30.0)
     for number in range(MOST + 100):
-        sent = Transmission(pair, number * 0.001, True, False)
+        sent = Transmission(pair, number * 0.001, True, False, mark)
         pending.add(number.to_bytes(12, "big"), sent)
     assert len(pending) == MOST
     assert pending.get((99).to_bytes(12, "big")) is None
     assert pending.get((100).to_bytes(12, "big")) is not None
-    pending.add(b"y" * 12, Transmission(pair, 100.0, True, False))
+    pending.add(b"y" * 12, Transmission(pair, 100.0, True, False, mark))
     assert len(pending) == 1

@@ -17,17 +17,13 @@ from punchd.ice.candidate import (
 from punchd.ice.pair import CandidatePair, CheckState
 from punchd.ice.report import Report
 from punchd.session.paths import (
-    DOUBT,
     FULL_SIZE,
     PROOF_HASTE,
     SPECULATION,
     STALE_PATIENCE,
-    Found,
     Paths,
-    Probe,
-    Prove,
-    Switched,
 )
+from punchd.session.usage import DOUBT, Found, Probe, Prove, Switched
 
 HERE = hostCandidate(("10.0.0.2", 4000))
 NEAR = hostCandidate(("10.0.0.3", 4000))

@@ -15,6 +15,7 @@ from punchd.net.plugins import UDP as RelayUDP
 from punchd.portmap.plugins import PortMapping
 from punchd.services.plugins import Admission, Memory
 from punchd.traversal.builtin import TCP, Prediction, Spray
+from punchd.traversal.policy import Kind, Quality
 
 rendezvous = ServiceMaker(
     "punchd rendezvous",
@@ -51,6 +52,9 @@ random = Predictor("random", "random", "Any port at all.")
 predicted = Prediction()
 spray = Spray()
 tcp = TCP()
+
+quality = Quality()
+kind = Kind()
 
 users = Admission(
     "users",
