@@ -103,6 +103,10 @@ def _merge(found: dict[str, Any], status: dict[str, Any]) -> None:
         found["nat"]["bindingLifetime"] = nat["bindingLifetime"]
 
 
+#: What people call the protocols that open ports.
+_SERVICES = {"pcp": "PCP", "natpmp": "NAT-PMP", "upnp": "UPnP"}
+
+
 def report(found: dict[str, Any]) -> Iterator[str]:
     """
     @param found: see L{punchd.services.checkup.examine}.
@@ -174,7 +178,15 @@ def _lifetime(nat: dict[str, Any]) -> str:
 
 
 def _mapping(each: dict[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in each.items())
+    where = f"{_SERVICES.get(each['service'], each['service'])} at {each['gateway']}"
+    if each["address"] is not None:
+        host, port = each["address"]
+        return f"{where}: yes, {host} port {port}"
+    if each["doubleNat"]:
+        return f"{where}: no use, there is one more NAT behind the router"
+    if each["state"] == "failed":
+        return f"{where}: no ({each['reason'] or 'no answer'})"
+    return f"{where}: {each['state']}"
 
 
 def _how(each: dict[str, Any]) -> str:

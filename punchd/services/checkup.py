@@ -76,8 +76,10 @@ async def examine(
             rendezvous["tcp"].append(await _tcp(network, (host, port)))
         say(f"Trying UDP to {host} ...")
         answers = await _udp(network, [(host, port) for port in url.ports])
-        rendezvous["udp"] += answers
-        good = [each["port"] for each in answers if each["reachable"]]
+        # The ports of the URL are those of TCP; UDP need not be on all of them.
+        heard = [each for each in answers if each["reachable"]]
+        rendezvous["udp"] += heard or answers[:1]
+        good = [each["port"] for each in heard]
         if good and server is None:
             server = (host, good[0])
     if server is not None:

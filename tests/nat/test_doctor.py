@@ -115,11 +115,26 @@ def test_unknownName() -> None:
 def test_clientKnowsMore() -> None:
     """What the running client knows is added."""
     found, _ = checkup("fullcone")
-    port = {"protocol": "pcp", "state": "open"}
-    _merge(found, {"nat": {"bindingLifetime": 60.0, "portMapping": [port]}})
+    asked = {
+        "family": 4,
+        "gateway": "192.168.1.1",
+        "address": None,
+        "reason": "",
+        "doubleNat": False,
+    }
+    ports = [
+        asked | {"service": "pcp", "state": "mapped", "address": ["203.0.113.5", 4000]},
+        asked | {"service": "natpmp", "state": "asking"},
+        asked | {"service": "upnp", "state": "failed", "reason": "no answer"},
+        asked | {"service": "x", "state": "failed", "doubleNat": True},
+    ]
+    _merge(found, {"nat": {"bindingLifetime": 60.0, "portMapping": ports}})
     text = "\n".join(report(found))
     assert "at least 60.0 s" in text
-    assert "protocol pcp, state open" in text
+    assert "PCP at 192.168.1.1: yes, 203.0.113.5 port 4000" in text
+    assert "NAT-PMP at 192.168.1.1: asking" in text
+    assert "UPnP at 192.168.1.1: no (no answer)" in text
+    assert "x at 192.168.1.1: no use, there is one more NAT behind the router" in text
 
 
 def doctor(*arguments: str) -> subprocess.CompletedProcess[str]:
