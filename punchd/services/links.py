@@ -17,6 +17,7 @@ from twisted.internet.defer import (
 )
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
+from twisted.protocols.amp import UnhandledCommand
 from twisted.python.failure import Failure
 
 from punchd.core import Address
@@ -24,10 +25,12 @@ from punchd.errors import PairingFailed, Replaced
 from punchd.identity import Identity
 from punchd.interfaces import INetwork
 from punchd.net.proxy import ProxyFor, noProxy
+from punchd.session.report import describe
 from punchd.signaling import commands
 from punchd.signaling.url import RendezvousURL
 
 from .link import ANSWER, RendezvousLink
+from .outcomes import Outcomes
 from .registration import DialAnswer, Registration
 
 
@@ -103,6 +106,9 @@ class Links(MultiService):
         self._serving: RendezvousLink | None = None
         self._leaving: set[RendezvousLink] = set()
         self._lost: set[RendezvousLink] = set()
+        # Those that do not want to know what became of dials.
+        self._incurious: set[RendezvousLink] = set()
+        self._outcomes = Outcomes(self._clock, self._tellOutcome)
         self._change: IDelayedCall | None = None
         for url in urls:
             self._add(network, url, identity)
@@ -237,6 +243,7 @@ class Links(MultiService):
         Say goodbye everywhere.
         """
         self._stay()
+        self._outcomes.stop()
         stopping: Deferred[Any] = super().stopService()
         return stopping
 
@@ -258,7 +265,27 @@ class Links(MultiService):
         # One that is on its way back may be there in a moment.
         link = self._first() or self._links[0]
         self._remember(dialId, link)
-        return link.dial(peer, dialId, offer, flight)
+        dialling = link.dial(peer, dialId, offer, flight)
+        self._outcomes.dialled(dialId, peer)
+        return dialling
+
+    def _tellOutcome(self, dialId: str, peer: str) -> None:
+        link, peers = self._dials.get(dialId), self._owner.peers
+        session = peers.sessions.get(peer) or peers.ended.get(peer)
+        if session is None or link is None or link in self._incurious:
+            return
+        if link.connection is None or not link.registered:
+            return
+        strategy = describe(session)["path"]["strategy"] or "none"
+        told = link.connection.ask(
+            commands.Outcome, ANSWER, dialId=dialId, strategy=strategy[:32]
+        )
+
+        def failed(failure: Failure) -> None:
+            if failure.check(UnhandledCommand):
+                self._incurious.add(link)
+
+        told.addErrback(failed)
 
     def trickle(self, dialId: str, update: bytes, datagrams: Sequence[bytes]) -> None:
         """
@@ -272,6 +299,7 @@ class Links(MultiService):
         """
         The dial is over.
         """
+        self._outcomes.settled(dialId)
         link = self._dials.pop(dialId, None)
         if link is not None and link.registered:
             link.bye(dialId, reason)

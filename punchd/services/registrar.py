@@ -22,8 +22,8 @@ from punchd.errors import PeerUnavailable, RendezvousRefused
 from punchd.signaling import commands
 from punchd.signaling.boxes import FIRST_BOX
 from punchd.signaling.directory import Dial, Directory, Presence
-from punchd.signaling.lease import Leases
 
+from .leasing import Leasing
 from .nameplates import Nameplates
 from .signalingconnection import SignalingConnection
 
@@ -58,6 +58,7 @@ class Registrar:
     @ivar counters: what happened, by name.
     @ivar outcomes: what carried sessions in the end, by strategy.
     @ivar draining: whether nobody new is taken.
+    @ivar leases: who may spray.
     @ivar nameplates: where clients meet that do not know each other yet.
     """
 
@@ -81,7 +82,7 @@ class Registrar:
         self.counters: Counter[str] = Counter()
         self.outcomes: Counter[str] = Counter()
         self.draining = False
-        self._leases = Leases()
+        self.leases = Leasing(clock, self.counters)
         self.nameplates = Nameplates(clock, os.urandom)
         self._expiry: IDelayedCall | None = None
         self._whenIdle: Callable[[], object] | None = None
@@ -254,30 +255,6 @@ class Registrar:
         @return: the response to L{commands.Renew}.
         """
         return self.offering.relay(presence.handle)
-
-    # --- leases
-
-    def lease(self, presence: Presence, name: str) -> dict[str, Any]:
-        """
-        @return: the response to L{commands.Lease}.
-        """
-        now = self.clock.seconds()
-        wait = self._leases.ask(self._behind(presence), name, now)
-        self.counters["leases refused" if wait else "leases"] += 1
-        return {"wait": wait}
-
-    def release(self, presence: Presence, name: str) -> None:
-        """
-        @see: L{commands.Release}.
-        """
-        self._leases.release(self._behind(presence), name)
-
-    def _behind(self, presence: Presence) -> set[str]:
-        """
-        @return: the public addresses of a client's NAT.
-        """
-        seen = presence.sightings.addresses(self.clock.seconds())
-        return {host for host, _ in seen if ":" not in host} or {presence.host}
 
     # --- dials
 

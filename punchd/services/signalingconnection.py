@@ -19,6 +19,7 @@ from punchd.signaling.directory import Presence
 from punchd.stun.limit import PrefixLimit
 
 from .nameplates import TERM
+from .outcomes import STRATEGIES
 
 if TYPE_CHECKING:
     from .registrar import Registrar
@@ -48,6 +49,7 @@ class SignalingConnection(BoundedAMP):
                 commands.Renew: self.renew,
                 commands.Lease: self.lease,
                 commands.Release: self.release,
+                commands.Outcome: self.outcome,
                 commands.Invite: self.invite,
                 commands.Exchange: self.exchange,
                 commands.Withdraw: self.withdraw,
@@ -154,13 +156,34 @@ class SignalingConnection(BoundedAMP):
         """
         @see: L{commands.Lease}.
         """
-        return self.registrar.lease(self._registered(), name)
+        return self.registrar.leases.lease(self._registered(), name)
 
     def release(self, name: str) -> dict[str, Any]:
         """
         @see: L{commands.Release}.
         """
-        self.registrar.release(self._registered(), name)
+        self.registrar.leases.release(self._registered(), name)
+        return {}
+
+    def outcome(self, dialId: str, strategy: str) -> dict[str, Any]:
+        """
+        @see: L{commands.Outcome}.
+        """
+        side, registrar = self._registered(), self.registrar
+        dial = side.dials.get(dialId)
+        if dial is None or dial.settled or not dial.accepted or side is dial.listener:
+            registrar.counters["outcome of nothing"] += 1
+            return {}
+        dial.settled = True
+        known = strategy if strategy in STRATEGIES else "other"
+        registrar.outcomes[known] += 1
+        self.log.info(
+            "{peer}'s dial: {strategy}",
+            peer=side.peer,
+            other=dial.listener.peer,
+            strategy=known,
+            event="dial-outcome",
+        )
         return {}
 
     def invite(self) -> dict[str, Any]:

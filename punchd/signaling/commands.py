@@ -273,6 +273,15 @@ class Release(amp.Command):
     requiresAnswer = False
 
 
+class Outcome(amp.Command):
+    """
+    What made the path possible that the session of a dial of ours has settled on;
+    C{"none"} if there is none.  For statistics.
+    """
+
+    arguments = [(b"dialId", _dialId), (b"strategy", Text(32))]
+
+
 class Invite(amp.Command):
     """
     Get a number under which somebody who knows it can exchange messages with us.
@@ -384,9 +393,7 @@ class Replaced(amp.Command):
 
 class Goodbye(amp.Command):
     """
-    The rendezvous stops in so many C{seconds}, and what it relays ends then.  Until
-    then it carries what is under way and takes nothing new: who knows another one
-    moves there now.
+    The rendezvous stops in C{seconds}, and takes nothing new until then.
     """
 
     arguments = [(b"seconds", _number)]

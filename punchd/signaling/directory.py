@@ -110,6 +110,7 @@ class Dial:
     One peer's wish for a session with another.
 
     @ivar accepted: whether the listener has answered.
+    @ivar settled: whether the dialler has told what became of it.
     @ivar spent: bytes of flight carried for the dialler and the listener.
     """
 
@@ -117,6 +118,7 @@ class Dial:
     dialler: Presence
     listener: Presence
     accepted: bool = False
+    settled: bool = False
     spent: list[int] = field(default_factory=lambda: [0, 0])
 
     def other(self, side: Presence) -> Presence:

@@ -7,9 +7,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from punchd.services.metrics import INTERVAL, Lateness, RendezvousCollector
+from punchd.services.outcomes import SETTLE
+from punchd.signaling.commands import Outcome
 
 from .talk import product
 
@@ -110,3 +113,66 @@ def test_lateness() -> None:
             "punchd_event_loop_lag_seconds_bucket", {"le": "0.001"}
         )
         assert soon == 10
+
+
+@pytest.mark.parametrize("kind", ["portrestricted", "symmetric"])
+def test_outcome(kind: str) -> None:
+    """
+    The dialler tells once what its session has settled on.
+    """
+    with product(kind, kind) as pair:
+        value = numbers(pair.rendezvous).get_sample_value
+        pair.open()
+        pair.network.advance(SETTLE - 1.0)
+        outcomes = pair.rendezvous.registrar.outcomes
+        assert not outcomes
+        pair.network.advance(2.0)
+        assert outcomes.total() == 1
+        (strategy,) = outcomes
+        assert (strategy == "relay") == (kind == "symmetric")
+        told = value("punchd_dial_outcomes_total", {"strategy": strategy})
+        assert told == 1
+        pair.network.advance(2 * SETTLE)
+        (a, _) = pair.sessions()
+        pair.a.links.bye(a.exchange.dialId, "over")
+        pair.network.advance(1.0)
+        assert outcomes.total() == 1
+
+
+def test_madeUpOutcome() -> None:
+    """
+    A strategy that is none of ours counts as another one, and an outcome of a dial
+    that is none as nothing.
+    """
+    with product("open", "open") as pair:
+        pair.open()
+        (a, _) = pair.sessions()
+        registrar = pair.rendezvous.registrar
+        for client, dialId in (
+            (pair.a, a.dialId),
+            (pair.a, a.dialId),
+            (pair.b, a.dialId),
+            (pair.a, "nonsense"),
+        ):
+            connection = client.links._links[0].connection
+            assert connection is not None
+            connection.ask(Outcome, 5.0, dialId=dialId, strategy="made up").addErrback(
+                lambda failure: None
+            )
+            pair.network.advance(0.2)
+        assert registrar.outcomes == {"other": 1}
+        assert registrar.counters["outcome of nothing"] == 3
+
+
+def test_oldRendezvous() -> None:
+    """
+    A rendezvous that does not know the command is not told again.
+    """
+    with product("open", "open") as pair:
+        for each in pair.rendezvous.registrar._connections:
+            del each._responders[Outcome.commandName]
+        pair.open()
+        pair.network.advance(SETTLE + 1.0)
+        assert pair.a.links.registered
+        assert len(pair.a.links._incurious) == 1
+        assert not pair.rendezvous.registrar.outcomes
