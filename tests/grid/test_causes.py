@@ -1,0 +1,63 @@
+"""
+What C{punchd why} says where there is no direct path.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations_with_replacement
+
+import pytest
+
+from punchd.testing.grid import grid
+from tests.product.talk import product
+
+#: Much computing, where a machine may be busy with other tests.
+pytestmark = pytest.mark.timeout(240)
+
+GRID = grid()
+BLOCKED = ("blocked", "only443")
+CELLS = [
+    (kindA, kindB)
+    for kindA, kindB in combinations_with_replacement(GRID.groups, 2)
+    # The simulator's hosts do not punch TCP.
+    if GRID.cell(kindA, kindB).path != "direct"
+]
+
+
+def expected(kindA: str, kindB: str) -> tuple[str, str]:
+    """
+    @return: the causes that the user of A and that of B should be told.
+    """
+    here, there = (GRID.groups[kind] in BLOCKED for kind in (kindA, kindB))
+    if here and there:
+        return ("udp-blocked-on-both-sides",) * 2
+    if here:
+        return "udp-blocked-here", "udp-blocked-at-the-peer"
+    if there:
+        return "udp-blocked-at-the-peer", "udp-blocked-here"
+    return ("out-of-reach",) * 2
+
+
+@pytest.mark.parametrize("part", range(6))
+def test_causes(part: int) -> None:
+    """
+    For every relayed pair of the grid both users are told the right cause, and in
+    words what they could change.
+    """
+    cells = CELLS[part::6]
+    assert len(cells) > 8
+    wrong = []
+    for kindA, kindB in cells:
+        with product(kindA, kindB, seen=False) as pair:
+            stream, _ = pair.open()
+            stream.write(b"x")
+            pair.network.advance(20.0)
+            found = [
+                pair.a.why(pair.identityB.peerId),
+                pair.b.why(pair.identityA.peerId),
+            ]
+            causes = tuple(str(each["cause"]) for each in found)
+            if causes != expected(kindA, kindB):
+                wrong.append((kindA, kindB, causes))
+            assert all(each["advice"] for each in found)
+    assert wrong == []
