@@ -87,6 +87,9 @@ class PortModel:
     @ivar mapped: the outside addresses of sockets, by local port; not sent to
         peers but for the first.
     @ivar used: outside ports that are taken by sockets of ours.
+    @ivar predictor: the L{IPortPredictor<punchd.interfaces>} plugin that explains
+        the samples better than we can; not sent to peers.
+    @ivar observed: what it explains.
     """
 
     kind: Allocation = Allocation.UNKNOWN
@@ -102,6 +105,8 @@ class PortModel:
     anchors: tuple[Anchor, ...] = ()
     mapped: tuple[tuple[int, Address], ...] = ()
     used: frozenset[int] = frozenset()
+    predictor: Any = field(default=None, compare=False, repr=False)
+    observed: tuple[Any, ...] = field(default=(), compare=False, repr=False)
 
     # --- what is expected
 

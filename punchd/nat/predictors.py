@@ -4,14 +4,16 @@ What the predictors of L{punchd.nat.plugins} do, and who is asked of several.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from math import inf
+from math import exp, inf
 from typing import Any
 
-from .allocation import shares
-from .evidence import weigh
-from .model import Allocation
+from punchd.core import Address
+
+from .allocation import fit, shares
+from .evidence import PRIORS, weigh
+from .model import Allocation, Anchor, PortModel
 from .sample import Sample, allocations
 
 
@@ -69,3 +71,69 @@ def predict(
         return None, []
     found: list[tuple[str, int, float]] = chosen.predict(observations, now, count)
     return name, found
+
+
+def fitting(predictors: Sequence[Any]) -> Callable[[Sequence[Sample]], PortModel]:
+    """
+    @param predictors: plugins of others.
+
+    @return: L{fit<punchd.nat.allocation.fit>}, but that the model is predictable by
+        the one of them, if any, that explains the samples better than we can.
+    """
+    if not predictors:
+        return fit
+
+    def fitted(samples: Sequence[Sample]) -> PortModel:
+        model = fit(samples)
+        made = allocations(sorted(samples, key=lambda each: each.time))
+        if model.independent or len(made) < 2:
+            return model
+        weighed = [weigh(made, kind) for kind in PRIORS]
+        known = max((each.evidence for each in weighed if each), default=-inf)
+        best = max(predictors, key=lambda each: _evidence(each, made))
+        found = _evidence(best, made)
+        if found <= known:
+            return model
+        last = made[-1]
+        return replace(
+            model,
+            # To the peer it is a NAT whose next port we can tell.
+            kind=Allocation.SEQUENTIAL,
+            confidence=1 / (1 + exp(known - found)),
+            step=1,
+            anchors=(Anchor(last.mappedHost, last.mappedPort, last.time),),
+            predictor=best,
+            observed=tuple(made),
+        )
+
+    return fitted
+
+
+def foresee(
+    model: PortModel, fresh: Sequence[tuple[int, Address]], now: float
+) -> Address | None:
+    """
+    @param model: one that a plugin explains.
+    @param fresh: our latest local ports and where they were seen, in order.
+
+    @return: the most probable next outside address, L{None} if the plugin knows none.
+    """
+    last = model.observed[-1]
+    samples = [
+        replace(last, time=now, localPort=port, mappedHost=host, mappedPort=mapped)
+        for port, (host, mapped) in fresh
+    ]
+    try:
+        found = model.predictor.predict([*model.observed, *samples], now, 1)
+        host, port, _ = found[0]
+    except Exception:
+        # Somebody else's mistake shall cost no more than his prediction.
+        return None
+    return (str(host), int(port)) if 0 < int(port) < 65536 else None
+
+
+def _evidence(predictor: Any, made: Sequence[Sample]) -> float:
+    try:
+        return float(predictor.evidence(made))
+    except Exception:
+        return -inf

@@ -17,7 +17,13 @@ from twisted.python.failure import Failure
 from punchd.core import Address
 from punchd.errors import PeerUnavailable
 from punchd.identity import Identity
-from punchd.interfaces import ICandidateSource, INetwork, ITraversalStrategy
+from punchd.interfaces import (
+    ICandidateSource,
+    INetwork,
+    IPortPredictor,
+    ITraversalStrategy,
+)
+from punchd.nat.predictors import fitting
 from punchd.net.demux import Demux
 from punchd.net.gathering import Gathering
 from punchd.net.proxy import ProxyFor, noProxy
@@ -75,6 +81,7 @@ class PunchClient(MultiService):
         memory: Memory | None = None,
         sources: Sequence[ICandidateSource] = (),
         strategies: Sequence[ITraversalStrategy] = BUILTIN,
+        predictors: Sequence[IPortPredictor] = (),
         proxyFor: ProxyFor = noProxy,
         relays: Sequence[Way] = (),
         nameOf: Callable[[str], str] = str,
@@ -82,6 +89,7 @@ class PunchClient(MultiService):
         onGaveUp: Callable[[Failure], object] = lambda failure: None,
     ) -> None:
         """
+        @param predictors: those of others, besides what we know of NATs.
         @param proxyFor: gives the HTTP proxy that may lead to a host.
         @param relays: ways to relays that the user names; that of the rendezvous
             serves when they fail.
@@ -108,9 +116,11 @@ class PunchClient(MultiService):
             linger=linger,
             nameOf=nameOf,
             strategies=strategies,
+            fit=fitting(predictors),
         )
         self.peers = Peers(self.context, permissions, publish)
         self.presence = Presence(self.context)
+        self.presence.surveyor.survey.fit = self.context.fit
         self.presence.relaying.proxyFor = proxyFor
         self.presence.relaying.foreign = relays
         self.memory = memory or Memory(network.wallClock)

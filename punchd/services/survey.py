@@ -206,6 +206,7 @@ class Survey:
 
     def __init__(self, network: INetwork) -> None:
         self._network = network
+        self.fit: Callable[[Sequence[Sample]], PortModel] = fit
         self._sockets: Sockets | None = None
 
     @property
@@ -267,7 +268,7 @@ class Survey:
         return Knowledge(
             found.reachable,
             found.behavior,
-            fit(samples),
+            self.fit(samples),
             found.rtt,
             found.alternate,
             tuple(samples),
@@ -294,7 +295,7 @@ class Survey:
             progress,
         )
         samples = list(first.samples)
-        if fit(samples).kind is Allocation.SEQUENTIAL:
+        if self.fit(samples).kind is Allocation.SEQUENTIAL:
             slow = Sampler(
                 sockets.open(count),
                 servers,

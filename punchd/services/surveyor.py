@@ -49,7 +49,7 @@ class Surveyor:
         self.onSurveyed: Callable[[Knowledge, Address], object] = lambda *_: None
         self._network = network
         self._wanted = wanted
-        self._survey = Survey(network)
+        self.survey = Survey(network)
         self._waiting: IDelayedCall | None = None
         self._hosts: list[tuple[str, str]] = []
 
@@ -94,7 +94,7 @@ class Surveyor:
             if not failure.check(CancelledError):
                 self.log.failure("The survey of the NAT failed", failure)
 
-        self._survey.behavior(server, alternate).addCallbacks(ended, failed).addErrback(
+        self.survey.behavior(server, alternate).addCallbacks(ended, failed).addErrback(
             failed
         )
 
@@ -153,4 +153,4 @@ class Surveyor:
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
-        self._survey.stop()
+        self.survey.stop()

@@ -13,7 +13,9 @@ from twisted.internet.interfaces import IReactorTime
 
 from punchd.core import Address, Entropy
 from punchd.identity import Identity
+from punchd.nat.allocation import fit
 from punchd.nat.model import PortModel
+from punchd.nat.sample import Sample
 from punchd.net.gathering import Gathering
 from punchd.net.punching import PunchingSocket
 from punchd.net.relay import Relay
@@ -115,6 +117,7 @@ class Context:
     @ivar servers: STUN servers of the rendezvous, at best on two hosts.
     @ivar budget: what attempts to get through may cost.
     @ivar strategies: L{ITraversalStrategy<punchd.interfaces>} plugins.
+    @ivar fit: makes a model of our NAT from samples.
     @ivar lessons: what was learned about pairs of networks.
     @ivar rtt: seconds to the rendezvous and back, L{None} if not measured.
     """
@@ -143,6 +146,7 @@ class Context:
     servers: Sequence[Address] = ()
     budget: Budget = field(default_factory=Budget)
     strategies: Sequence[Any] = ()
+    fit: Callable[[Sequence[Sample]], PortModel] = fit
     lessons: Lessons | None = None
 
     def afterWriting(self, f: Callable[[], None]) -> None:

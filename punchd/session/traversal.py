@@ -85,6 +85,7 @@ class Traversal:
             strategies=context.strategies,
             entropy=context.entropy,
             survey=self._survey,
+            fit=context.fit,
         )
         self._leasing = Leasing(context, self._leased)
         self._haste = Haste(context.clock, self._resend)

@@ -11,7 +11,7 @@ from twisted.application.service import IService
 from twisted.python import usage
 from zope.interface.interface import InterfaceClass
 
-from punchd._plugins import pluginNamed, pluginsByName
+from punchd._plugins import isBuiltIn, pluginNamed, pluginsByName
 from punchd.errors import InvalidOption, PunchError, UnknownPeer
 from punchd.forward.home import Home
 from punchd.forward.rules import (
@@ -22,7 +22,7 @@ from punchd.forward.rules import (
     parseForward,
     parsePublish,
 )
-from punchd.interfaces import ICandidateSource, ITraversalStrategy
+from punchd.interfaces import ICandidateSource, IPortPredictor, ITraversalStrategy
 from punchd.net.clock import makeMonotonic
 from punchd.net.kernel import KernelNetwork
 from punchd.net.proxy import Proxy
@@ -68,6 +68,7 @@ class Options(CommandOptions):
         self.urls: list[RendezvousURL] = []
         self.strategies: list[str] = []
         self.sources: list[str] = []
+        self.predictors: list[str] = []
         self.publish: list[str] = []
         self.forward: list[str] = []
         self.allow: list[Allowance] = []
@@ -148,6 +149,13 @@ class Options(CommandOptions):
         """
         self.strategies.append(value)
 
+    def opt_predictor(self, value: str) -> None:
+        """
+        The name of a plugin that predicts ports, instead of all that others have
+        installed; repeat it for more.
+        """
+        self.predictors.append(value)
+
     def opt_source(self, value: str) -> None:
         """
         The name of a way to have a port opened, as upnp, instead of all that are
@@ -184,6 +192,16 @@ class Options(CommandOptions):
         """
         found = _chosen(ITraversalStrategy, "strategy", self.strategies)
         return [each for each in found if each.name != "spray" or not self["no-spray"]]
+
+    def chosenPredictors(self) -> Sequence[IPortPredictor]:
+        """
+        @return: those of C{--predictor}, or all, but for those built in, which make
+            the model that these are compared with.
+
+        @raise InvalidOption: one of them cannot be had.
+        """
+        found = _chosen(IPortPredictor, "predictor", self.predictors)
+        return [each for each in found if not isBuiltIn(each)]
 
     def chosenSources(self) -> Sequence[ICandidateSource]:
         """
@@ -231,6 +249,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
             urls=options.urls,
             sources=options.chosenSources(),
             strategies=options.chosenStrategies(),
+            predictors=options.chosenPredictors(),
             relays=withCredentials(options.relays, options["relay-credentials"]),
             proxy=options["proxy"],
         )
@@ -262,6 +281,7 @@ def _wishes(options: Options, home: Home, folder: StateFolder) -> Wishes:
     fixed = {name: options[name] for name in options}
     fixed |= {"rendezvous": options.urls, "relay": options.relays}
     fixed |= {"strategy": options.strategies, "source": options.sources}
+    fixed |= {"predictor": options.predictors}
     return Wishes(publications, forwards, options.allow, fixed)
 
 

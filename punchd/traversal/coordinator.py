@@ -22,7 +22,7 @@ from .attempting import Ground
 from .budget import Allowance, Budget
 from .events import Concluded, Over, Sockets, Tell, Terrain
 from .lease import Lease
-from .measuring import Measuring
+from .measuring import Fit, Measuring
 from .plan import plan, why
 from .verdict import Outcome, Reason, Verdict
 
@@ -53,6 +53,7 @@ class Coordinator:
         strategies: Sequence[Any],
         entropy: Entropy,
         survey: Callable[[], Terrain],
+        fit: Fit | None = None,
     ) -> None:
         """
         @param survey: called when something begins.
@@ -66,7 +67,7 @@ class Coordinator:
         self.entropy = entropy
         self._survey = survey
         self._terrain = survey()
-        self.measuring = Measuring(sockets, budget, entropy)
+        self.measuring = Measuring(sockets, budget, entropy, fit)
         self._lease = Lease(budget, entropy, lambda event: self.events.append(event))
         self._theirs: PortModel | None = None
         self._queue: list[Any] | None = None

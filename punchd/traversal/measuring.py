@@ -9,12 +9,16 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from punchd.core import Address, Datagram, Entropy
-from punchd.nat.allocation import fit
+from punchd.nat.allocation import fit as ownFit
 from punchd.nat.model import PortModel
+from punchd.nat.sample import Sample
 from punchd.nat.sampling import Sampled, Sampler
 
 from .budget import Budget
 from .events import Sockets, Terrain
+
+#: Makes a model of samples.
+Fit = Callable[[Sequence[Sample]], PortModel]
 
 #: Flows that a model is made of.
 FLOWS: Final = 8
@@ -28,7 +32,13 @@ class Measuring:
     @ivar busy: whether that is going on.
     """
 
-    def __init__(self, sockets: Sockets, budget: Budget, entropy: Entropy) -> None:
+    def __init__(
+        self, sockets: Sockets, budget: Budget, entropy: Entropy, fit: Fit | None = None
+    ) -> None:
+        """
+        @param fit: makes a model of samples, unless we do ourselves.
+        """
+        self._fit: Fit = fit or ownFit
         self.model: PortModel | None = None
         self._sockets = sockets
         self._budget = budget
@@ -50,7 +60,8 @@ class Measuring:
         """
         This was measured before.
         """
-        if self.model is None:
+        # What was remembered knows nothing of plugins.
+        if self.model is None and self._fit is ownFit:
             self.model, self._measuredAt = model, now
 
     def measure(
@@ -78,7 +89,7 @@ class Measuring:
         def sampled(found: Sampled, now: float) -> None:
             self._close()
             if found.samples:
-                self.model = fit(found.samples)
+                self.model = self._fit(found.samples)
                 self._measuredAt = now
             measured(now)
 

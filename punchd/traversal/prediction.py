@@ -23,6 +23,7 @@ from zope.interface import implementer
 from punchd.core import Address
 from punchd.interfaces import ITraversalStrategy
 from punchd.nat.model import Allocation, PortModel
+from punchd.nat.predictors import foresee
 
 from .field import Attempt, Field, addressOf
 from .verdict import Reason
@@ -127,17 +128,24 @@ class PredictionAttempt:
             return
         self._samples[base] = mapped
         if len(self._samples) == _SAMPLES:
-            self._tell(self._predicted(), now)
+            self._tell(self._predicted(now), now)
         else:
             self._enough = now + _GRACE * self._field.rtt
 
-    def _predicted(self) -> Address:
+    def _predicted(self, now: float) -> Address:
         """
         @return: where the peer is to aim.
         """
         ours = self._field.ours
         seen = [self._samples.get(each) for each in self._bases[:_SAMPLES]]
         found = [each for each in seen if each is not None]
+        if ours.predictor is not None:
+            fresh = [
+                (base[1], at) for base, at in zip(self._bases, seen) if at is not None
+            ]
+            aim = foresee(ours, fresh, now)
+            if aim is not None:
+                return aim
         host, port = found[-1]
         if seen[-1] is None:
             # The last that asked has the port after this one.
@@ -191,7 +199,7 @@ class PredictionAttempt:
         if self._waiting is not None and now >= self._waiting:
             self._prepare(now)
         if now >= self._enough:
-            self._tell(self._predicted(), now)
+            self._tell(self._predicted(now), now)
         while self._fired is not None and now >= self._volleyAt():
             ttl = field.openerTtl if self._volley == 0 else None
             self._volley += 1

@@ -1,0 +1,3 @@
+"""
+Tests for C{docs/examples}: what is shown works.
+"""
