@@ -124,12 +124,15 @@ class Sender:
         if total == 1:
             return self._send(payloads[0], local, remote)
         sizes = list(map(len, payloads))
+        alike = len(set(sizes)) == 1
         start = 0
         while start < total:
             size = sizes[start]
             end = start + 1
             if 0 < size <= self._segmentLimit:
                 most = min(total, start + min(SEGMENTS, SEGMENTED // size))
+                if alike:
+                    end = most
                 while end < most and sizes[end] == size:
                     end += 1
                 if end < most and 0 < sizes[end] < size:

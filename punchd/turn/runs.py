@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from sys import maxsize
+from typing import Final
 
 from punchd.core import Address, Burst
 
 from .allocation import Allocation, Channel
 from .limits import Limits
 from .server import Server
+
+#: Whether datagrams are alike is looked at when there are so many.
+LONG: Final = 4
 
 #: (payloads, local, remote): what came from one source to one address.
 Run = tuple[list[bytes], Address, Address]
@@ -72,6 +76,8 @@ class RunServer(Server):
         """
         @see: L{Server._fromChannel}.
         """
+        if len(payloads) >= LONG:
+            payloads = self._alikeFromClient(allocation, payloads, now, bursts)
         packets, size = allocation.sentPackets, 0
         due = allocation.sentDue
         last = -1
@@ -116,6 +122,39 @@ class RunServer(Server):
         allocation.sentBytes += size
         if passed and channel is not None:
             self._pass(allocation, channel, passed, now, bursts)
+
+    def _alikeFromClient(
+        self,
+        allocation: Allocation,
+        payloads: list[bytes],
+        now: float,
+        bursts: Bursts,
+    ) -> list[bytes]:
+        """
+        Deal with ChannelData of one channel and one size, as batches of the kernel
+        are but for the last one.
+
+        @return: what is left.
+        """
+        first = payloads[0]
+        size, head = len(first), first[:4]
+        alike = payloads if len(payloads[-1]) == size else payloads[:-1]
+        count = len(alike)
+        channel = allocation.channels.get(int.from_bytes(head[:2], "big"))
+        if (
+            channel is None
+            or channel.expires <= now
+            or channel.permission.expires <= now
+            or int.from_bytes(head[2:], "big") != size - 4
+            or allocation.sentPackets + count > allocation.sentDue
+            or list(map(len, alike)).count(size) < count
+            or [each[:4] for each in alike].count(head) < count
+        ):
+            return payloads
+        allocation.sentPackets += count
+        allocation.sentBytes += count * (size - 4)
+        self._pass(allocation, channel, [each[4:] for each in alike], now, bursts)
+        return payloads[count:]
 
     def _pass(
         self,
@@ -171,6 +210,15 @@ class RunServer(Server):
         last = -1
         prefix = b""
         framed = []
+        count = len(payloads)
+        if count >= LONG and packets + count <= due:
+            size = len(payloads[0])
+            if list(map(len, payloads)).count(size) == count:
+                prefix = head + size.to_bytes(2, "big")
+                framed = [prefix + data for data in payloads]
+                packets += count
+                total = count * size
+                payloads = []
         for data in payloads:
             if packets >= due:
                 allocation.receivedPackets = packets
