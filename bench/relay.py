@@ -1,7 +1,7 @@
 """
 Packets relayed a CPU-second by our rendezvous, beside coturn under the same load.
 
-    python -m bench.relay [ROUNDS] [LOAD ...]
+    python -m bench.relay [--workers N] [ROUNDS] [LOAD ...]
 
 The load is C{turnutils_uclient} on loopback.  C{peer}: clients send messages over
 channels to C{turnutils_peer}, which sends them back, so that each is relayed
@@ -10,12 +10,15 @@ relayed once by its sender's allocation and once by its receiver's.  CPU time is
 that of the whole server process from before the load to after it, allocations
 and all.  The servers take turns; the first round warms up.
 
-Ours runs the parts of the rendezvous that relay, with a static user: its program
-serves registered clients only.
+Ours runs the parts of the rendezvous that relay, with a static user, and nothing
+else.  With C{--workers} the whole rendezvous runs as well, in one process and in N,
+and the CPU time is that of all its processes; they, the load and the peers share the
+machine, so more processes than cores are left over only show what they cost.
 """
 
 from __future__ import annotations
 
+import operator
 import os
 import re
 import shutil
@@ -25,7 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
@@ -34,7 +37,7 @@ from punchd.turn.guards import StaticUsers
 from punchd.turn.limits import Limits, Quota
 from punchd.turn.runs import RunServer
 
-from .products import cpuSeconds
+from .products import cpuSeconds, family
 
 HOST = "127.0.0.1"
 PEER = "127.0.0.3"
@@ -50,6 +53,7 @@ USER, PASSWORD, REALM = "user", "password", "bench"
 SERVERS = ("ours", "coturn")
 
 _COUNTS = re.compile(r"tot_send_msgs=(\d+), tot_recv_msgs=(\d+)")
+_TIME = re.compile(r"Total transmit time is (\d+)")
 
 
 def serve(port: int) -> None:
@@ -85,24 +89,64 @@ def serve(port: int) -> None:
     reactor.run()
 
 
+def serveWhole(port: int, processes: int, users: str) -> None:
+    """
+    Run a rendezvous until the process is ended.
+    """
+    from twisted.internet import reactor as anyReactor
+
+    from punchd.identity import Identity
+    from punchd.net.clock import makeMonotonic
+    from punchd.net.tls import ServerCredentials
+    from punchd.services.places import Place
+    from punchd.services.rendezvous import Rendezvous, Settings
+    from punchd.services.workerorders import guardsOf
+
+    reactor: Any = makeMonotonic(anyReactor)
+    network = KernelNetwork(reactor)
+    admissions = [("users", users)]
+    settings = Settings(
+        places=[Place(HOST, port)],
+        publics=[(HOST, HOST)],
+        realm=REALM,
+        guards=guardsOf(admissions, network),
+        admissions=admissions,
+        relayLimits=Limits(user=Quota(256)),
+        # Nobody is forbidden; a worker has to know it by name.
+        peers=operator.not_,
+        processes=processes,
+    )
+    rendezvous = Rendezvous(network, ServerCredentials(Identity.create()), settings)
+    rendezvous.startService()
+    reactor.addSystemEventTrigger("before", "shutdown", rendezvous.stopService)
+    reactor.run()
+
+
 @contextmanager
 def server(kind: str, port: int) -> Iterator[int]:
     """
     @return: the pid of a running server.
     """
-    if kind == "ours":
-        command = [sys.executable, "-m", "bench.relay", "serve", str(port)]
-        folder = os.getcwd()
-    else:
+    processes = kind.removesuffix(" proc.")
+    folder = tempfile.mkdtemp(prefix="punchd-bench-")
+    command = [sys.executable, "-m", "bench.relay", "serve", str(port)]
+    if processes != kind:
+        users = os.path.join(folder, "users")
+        with open(os.open(users, os.O_CREAT | os.O_WRONLY, 0o600), "w") as file:
+            file.write(f"{USER}:{PASSWORD}\n")
+        command += [processes, users]
+    elif kind == "coturn":
         command = [
             *("turnserver", "-n", "--no-cli", "--no-tls", "--no-dtls"),
             *("--lt-cred-mech", "-u", f"{USER}:{PASSWORD}", "-r", REALM),
             *("--listening-ip", HOST, "--relay-ip", HOST, "-p", str(port)),
             *("--allow-loopback-peers", "--log-file", "stdout"),
         ]
-        folder = tempfile.mkdtemp(prefix="punchd-coturn-")
     process = subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command,
+        cwd=folder if kind == "coturn" else os.getcwd(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         listening(port)
@@ -110,8 +154,7 @@ def server(kind: str, port: int) -> Iterator[int]:
     finally:
         process.terminate()
         process.wait(20)
-        if kind != "ours":
-            shutil.rmtree(folder)
+        shutil.rmtree(folder)
 
 
 def listening(port: int) -> None:
@@ -130,32 +173,38 @@ def listening(port: int) -> None:
     raise SystemExit("a server does not answer")
 
 
-def load(kind: str, pid: int, port: int) -> tuple[float, float]:
+def load(kind: str, pid: int, port: int) -> tuple[float, float, float]:
     """
-    @return: packets relayed a CPU-second, and the share of messages lost.
+    @return: packets relayed a CPU-second, the share of messages lost, and packets
+        relayed a second.
     """
     words = ["turnutils_uclient", "-c", "-u", USER, "-w", PASSWORD, "-p", str(port)]
     words += ["-l", str(SIZE), "-m", str(CLIENTS), "-n", str(MESSAGES)]
     words += ["-z", str(INTERVAL)]
     words += ["-y"] if kind == "pairs" else ["-e", PEER, "-r", str(PEER_PORT)]
-    before = cpuSeconds(pid)
+    pids = family(pid)
+    before, began = sum(map(cpuSeconds, pids)), time.monotonic()
     said = subprocess.run(
         [*words, HOST], capture_output=True, text=True, timeout=120
     ).stdout
-    used = cpuSeconds(pid) - before
+    used = sum(map(cpuSeconds, pids)) - before
+    # The program waits for some seconds at its end; it says how long it sent.
+    took = _TIME.findall(said)
+    elapsed = float(took[-1]) if took else time.monotonic() - began
     counts = _COUNTS.findall(said)
     if not counts:
         raise SystemExit(said[-2000:])
     sent, received = map(int, counts[-1])
-    return 2 * received / used, 1 - received / sent
+    return 2 * received / used, 1 - received / sent, 2 * received / elapsed
 
 
-def measure(kind: str, rounds: int) -> None:
+def measure(kind: str, rounds: int, servers: Sequence[str]) -> None:
     """
     Print a line for each server.
     """
-    rates: dict[str, list[float]] = {each: [] for each in SERVERS}
-    lost: dict[str, list[float]] = {each: [] for each in SERVERS}
+    rates: dict[str, list[float]] = {each: [] for each in servers}
+    lost: dict[str, list[float]] = {each: [] for each in servers}
+    paces: dict[str, list[float]] = {each: [] for each in servers}
     with ExitStack() as stack:
         if kind == "peer":
             peer = subprocess.Popen(
@@ -167,11 +216,12 @@ def measure(kind: str, rounds: int) -> None:
             stack.callback(peer.terminate)
         started = {
             each: (stack.enter_context(server(each, port)), port)
-            for each, port in zip(SERVERS, (3578, 3678), strict=True)
+            for port, each in enumerate(servers, 3578)
         }
         for _ in range(rounds):
             for each, (pid, port) in started.items():
-                rate, share = load(kind, pid, port)
+                rate, share, pace = load(kind, pid, port)
+                paces[each].append(pace)
                 rates[each].append(rate)
                 lost[each].append(share)
     medians = {e: statistics.median(r[1:] or r) for e, r in rates.items()}
@@ -179,7 +229,8 @@ def measure(kind: str, rounds: int) -> None:
         ratio = rate / medians["coturn"]
         print(
             f"{kind:6} {each:7} {rate:>9,.0f} packets/CPU-s {ratio:6.2f} x coturn"
-            f"   {100 * statistics.median(lost[each]):.1f} % of messages lost",
+            f"   {100 * statistics.median(lost[each]):.1f} % of messages lost"
+            f"   {statistics.median(paces[each]):>9,.0f} packets/s",
             flush=True,
         )
 
@@ -190,11 +241,18 @@ def main() -> None:
     """
     words = sys.argv[1:]
     if words[:1] == ["serve"]:
-        serve(int(words[1]))
+        if words[2:]:
+            serveWhole(int(words[1]), int(words[2]), words[3])
+        else:
+            serve(int(words[1]))
         return
+    servers = list(SERVERS)
+    if words[:1] == ["--workers"]:
+        servers[1:1] = [f"{each} proc." for each in ("1", words[1])]
+        words = words[2:]
     rounds = int(words.pop(0)) if words else ROUNDS
     for kind in words or LOADS:
-        measure(kind, rounds)
+        measure(kind, rounds, servers)
 
 
 if __name__ == "__main__":
