@@ -33,7 +33,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 #: How long a test may take, in seconds, unless C{@pytest.mark.timeout} says more.
-DEFAULT_TIMEOUT = 60.0
+DEFAULT_TIMEOUT = 150.0
 
 #: How many seconds after that a test that does not end takes its process along.
 LAST_ALARM = 10
