@@ -13,6 +13,8 @@ from ._admission import IAdmission as IAdmission
 from ._admission import IGuard as IGuard
 from ._directory import IDirectory as IDirectory
 from ._directory import IPresences as IPresences
+from ._events import IEventReceiver as IEventReceiver
+from ._events import IEventSink as IEventSink
 from ._forwarding import IForwarder as IForwarder
 from ._forwarding import IHome as IHome
 from ._relaytransport import IRelayLeg as IRelayLeg

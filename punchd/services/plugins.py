@@ -1,5 +1,6 @@
 """
-What is built in of L{IAdmission}, light enough for every C{twistd} to load.
+What is built in of L{IAdmission}, L{IDirectory} and L{IEventSink}, light enough for
+every C{twistd} to load.
 """
 
 from __future__ import annotations
@@ -11,7 +12,14 @@ from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from punchd.errors import InvalidOption
-from punchd.interfaces import IAdmission, IDirectory, IGuard, IPresences
+from punchd.interfaces import (
+    IAdmission,
+    IDirectory,
+    IEventReceiver,
+    IEventSink,
+    IGuard,
+    IPresences,
+)
 
 
 @implementer(IPlugin, IAdmission)
@@ -58,5 +66,23 @@ class Memory:
             )
         made: IPresences = import_module("punchd.signaling.directory").Directory(
             network.entropy, limits
+        )
+        return made
+
+
+@implementer(IPlugin, IEventSink)
+class LogSink:
+    """
+    Each event as a line of JSON, in the log or with log:FILE in a file.
+    """
+
+    name = "log"
+
+    def open(self, arguments: str, network: Any) -> IEventReceiver:
+        """
+        @see: L{IEventSink.open}.
+        """
+        made: IEventReceiver = import_module("punchd.services.events").toLog(
+            arguments, network
         )
         return made

@@ -35,6 +35,7 @@ from .relays import parseRelay, withCredentials
 
 PROGRAM = "punch-client"
 MODES = ("auto", "direct", "relay")
+from .eventing import tellEvents
 
 
 class Options(CommandOptions):
@@ -264,7 +265,9 @@ def makeService(options: Options, reactor: Any = None) -> IService:
             return _wishes(fresh, home, folder)
 
         folder.lock()
-        return Client(PROGRAM, network, folder, wishes, parts, again, home)
+        client = Client(PROGRAM, network, folder, wishes, parts, again, home)
+        tellEvents(options.sinks, network, client)
+        return client
 
 
 def _wishes(options: Options, home: Home, folder: StateFolder) -> Wishes:

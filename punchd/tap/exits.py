@@ -30,10 +30,27 @@ class CommandOptions(usage.Options):
 
     @cvar program: the name of the command.
     @ivar words: the command line, without what a file says.
+    @ivar sinks: who is told what happens: names of plugins and their arguments.
     """
 
     program = ""
     words: Sequence[str] = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sinks: list[tuple[str, str]] = []
+
+    def opt_events(self, value: str) -> None:
+        """
+        NAME[:ARGUMENTS], repeatable: who is told what happens, for programs; log,
+        log:FILE, or a plugin of yours.
+        """
+        name, _, arguments = value.partition(":")
+        if not name:
+            raise usage.UsageError(
+                f"--events={value}: expected NAME or NAME:ARGUMENTS, such as log."
+            )
+        self.sinks.append((name, arguments))
 
     def opt_config(self, value: str) -> None:
         """

@@ -30,6 +30,7 @@ from punchd.turn.authentication import MAX_REALM
 from punchd.turn.limits import limitsOf, parseLimit
 from punchd.turn.networks import Network, PeerNetworks, parseNetwork
 
+from .eventing import tellEvents
 from .exits import CommandOptions, oneSentence, stateOption
 from .operating import Server
 
@@ -314,6 +315,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         server = Server(PROGRAM, network.reactor, rendezvous, reload)
         if options["metrics"] is not None:
             server.serveMetrics(options["metrics"])
+        tellEvents(options.sinks, network, server)
         return server
 
 

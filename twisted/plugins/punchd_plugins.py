@@ -13,7 +13,7 @@ from punchd.net.plugins import TCP as RelayTCP
 from punchd.net.plugins import TLS as RelayTLS
 from punchd.net.plugins import UDP as RelayUDP
 from punchd.portmap.plugins import PortMapping
-from punchd.services.plugins import Admission, Memory
+from punchd.services.plugins import Admission, LogSink, Memory
 from punchd.traversal.builtin import TCP, Prediction, Spray
 from punchd.traversal.policy import Kind, Quality
 
@@ -82,5 +82,6 @@ datagrams = EndpointKind(
 )
 
 memory = Memory()
+log = LogSink()
 
 relayUDP, relayTCP, relayTLS = RelayUDP, RelayTCP, RelayTLS
