@@ -6,9 +6,13 @@ Packets relayed a CPU-second by our rendezvous, beside coturn under the same loa
 The load is C{turnutils_uclient} on loopback.  C{peer}: clients send messages over
 channels to C{turnutils_peer}, which sends them back, so that each is relayed
 twice; C{pairs}: clients send to each other's relayed addresses, so that each is
-relayed once by its sender's allocation and once by its receiver's.  CPU time is
+relayed once by its sender's allocation and once by its receiver's; C{batches}: our
+own client sends runs (GSO) to a peer that sends them back (L{bench.relayload}).  Each
+is run with small and with large messages.  CPU time is
 that of the whole server process from before the load to after it, allocations
-and all.  The servers take turns; the first round warms up.
+and all.  The servers take turns; the first round warms up.  Beside coturn and ours
+there are ours without GSO and GRO, and for the first two loads a bare loop
+(L{bench.bare}), which is what Python allows.
 
 Ours runs the parts of the rendezvous that relay, with a static user, and nothing
 else.  With C{--workers} the whole rendezvous runs as well, in one process and in N,
@@ -32,7 +36,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
-from punchd.net.kernel import KernelNetwork
+from punchd.net.kernel import NO_OFFLOAD, KernelNetwork
 from punchd.turn.guards import StaticUsers
 from punchd.turn.limits import Limits, Quota
 from punchd.turn.runs import RunServer
@@ -42,17 +46,17 @@ from .products import cpuSeconds, family
 HOST = "127.0.0.1"
 PEER = "127.0.0.3"
 PEER_PORT = 3480
-SIZE = 1000
+SIZES = (200, 1000)
 CLIENTS = 10
 MESSAGES = 4000
 #: Milliseconds between two messages of one client.
 INTERVAL = 1
 ROUNDS = 4
-LOADS = ("peer", "pairs")
+LOADS = ("peer", "pairs", "batches")
 USER, PASSWORD, REALM = "user", "password", "bench"
-SERVERS = ("ours", "coturn")
+SERVERS = ("ours", "no GSO", "bare", "coturn")
 
-_COUNTS = re.compile(r"tot_send_msgs=(\d+), tot_recv_msgs=(\d+)")
+_COUNTS = re.compile(r"(?:tot_send_msgs=|^)(\d+),? (?:tot_recv_msgs=)?(\d+)", re.M)
 _TIME = re.compile(r"Total transmit time is (\d+)")
 
 
@@ -142,9 +146,13 @@ def server(kind: str, port: int) -> Iterator[int]:
             *("--listening-ip", HOST, "--relay-ip", HOST, "-p", str(port)),
             *("--allow-loopback-peers", "--log-file", "stdout"),
         ]
+    elif kind == "bare":
+        command[2:4] = ["bench.bare"]
+    environment = {**os.environ, NO_OFFLOAD: "1" if kind == "no GSO" else ""}
     process = subprocess.Popen(
         command,
         cwd=folder if kind == "coturn" else os.getcwd(),
+        env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -173,20 +181,21 @@ def listening(port: int) -> None:
     raise SystemExit("a server does not answer")
 
 
-def load(kind: str, pid: int, port: int) -> tuple[float, float, float]:
+def load(kind: str, pid: int, port: int, size: int) -> tuple[float, float, float]:
     """
     @return: packets relayed a CPU-second, the share of messages lost, and packets
         relayed a second.
     """
     words = ["turnutils_uclient", "-c", "-u", USER, "-w", PASSWORD, "-p", str(port)]
-    words += ["-l", str(SIZE), "-m", str(CLIENTS), "-n", str(MESSAGES)]
+    words += ["-l", str(size), "-m", str(CLIENTS), "-n", str(MESSAGES)]
     words += ["-z", str(INTERVAL)]
     words += ["-y"] if kind == "pairs" else ["-e", PEER, "-r", str(PEER_PORT)]
+    words.append(HOST)
+    if kind == "batches":
+        words = [sys.executable, "-m", "bench.relayload", str(port), str(size)]
     pids = family(pid)
     before, began = sum(map(cpuSeconds, pids)), time.monotonic()
-    said = subprocess.run(
-        [*words, HOST], capture_output=True, text=True, timeout=120
-    ).stdout
+    said = subprocess.run(words, capture_output=True, text=True, timeout=120).stdout
     used = sum(map(cpuSeconds, pids)) - before
     # The program waits for some seconds at its end; it says how long it sent.
     took = _TIME.findall(said)
@@ -198,10 +207,12 @@ def load(kind: str, pid: int, port: int) -> tuple[float, float, float]:
     return 2 * received / used, 1 - received / sent, 2 * received / elapsed
 
 
-def measure(kind: str, rounds: int, servers: Sequence[str]) -> None:
+def measure(kind: str, size: int, rounds: int, servers: Sequence[str]) -> None:
     """
     Print a line for each server.
     """
+    if kind == "batches":
+        servers = [each for each in servers if each != "bare"]
     rates: dict[str, list[float]] = {each: [] for each in servers}
     lost: dict[str, list[float]] = {each: [] for each in servers}
     paces: dict[str, list[float]] = {each: [] for each in servers}
@@ -220,15 +231,17 @@ def measure(kind: str, rounds: int, servers: Sequence[str]) -> None:
         }
         for _ in range(rounds):
             for each, (pid, port) in started.items():
-                rate, share, pace = load(kind, pid, port)
+                rate, share, pace = load(kind, pid, port, size)
                 paces[each].append(pace)
                 rates[each].append(rate)
                 lost[each].append(share)
     medians = {e: statistics.median(r[1:] or r) for e, r in rates.items()}
     for each, rate in medians.items():
         ratio = rate / medians["coturn"]
+        best = max(rates[each]) / max(rates["coturn"])
         print(
-            f"{kind:6} {each:7} {rate:>9,.0f} packets/CPU-s {ratio:6.2f} x coturn"
+            f"{kind:7} {size:4} {each:7} {rate:>9,.0f} packets/CPU-s"
+            f" {ratio:6.2f} x coturn, {best:.2f} at best"
             f"   {100 * statistics.median(lost[each]):.1f} % of messages lost"
             f"   {statistics.median(paces[each]):>9,.0f} packets/s",
             flush=True,
@@ -252,7 +265,8 @@ def main() -> None:
         words = words[2:]
     rounds = int(words.pop(0)) if words else ROUNDS
     for kind in words or LOADS:
-        measure(kind, rounds, servers)
+        for size in SIZES:
+            measure(kind, size, rounds, servers)
 
 
 if __name__ == "__main__":

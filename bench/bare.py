@@ -1,0 +1,118 @@
+"""
+A bare loop in Python: what remains of a relay when nothing is checked.
+
+    python -m bench.bare PORT
+
+Requests are answered by our server; data is passed on as soon as two look-ups have
+told where to: no permission, no lifetime, no limit is looked at, and nothing is
+counted.  One datagram is read by one system call and sent by another.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import sys
+import time
+
+from punchd.core import Address
+from punchd.turn.guards import StaticUsers
+from punchd.turn.limits import Limits, Quota
+from punchd.turn.server import Server
+
+HOST = "127.0.0.1"
+
+
+class Ports:
+    """
+    I open relayed addresses.
+    """
+
+    families = (4,)
+
+    def __init__(self) -> None:
+        self.sockets: dict[Address, socket.socket] = {}
+        self.poll = select.epoll()
+
+    def open(self, family: int, even: bool = False, number: int = 0) -> Address | None:
+        sock = bound(0)
+        address: Address = sock.getsockname()
+        self.sockets[address] = sock
+        self.poll.register(sock.fileno(), select.EPOLLIN)
+        return address
+
+    def close(self, address: Address) -> None:
+        self.sockets.pop(address).close()
+
+
+def bound(port: int) -> socket.socket:
+    """
+    @return: a socket with a great buffer.
+    """
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+    sock.setblocking(False)
+    sock.bind((HOST, port))
+    return sock
+
+
+def main() -> None:
+    """
+    Relay until the process is ended.
+    """
+    ports = Ports()
+    server = Server(
+        realm="bench",
+        guards=[StaticUsers("users", {"user": "password"})],
+        ports=ports,
+        entropy=os.urandom,
+        limits=Limits(user=Quota(256)),
+        forbidden=lambda host: False,
+    )
+    sock = bound(int(sys.argv[1]))
+    listening: Address = sock.getsockname()
+    ports.poll.register(sock.fileno(), select.EPOLLIN)
+    main = sock.fileno()
+    # From clients by address and channel; from peers by descriptor and address.
+    outward: dict[tuple[Address, bytes], tuple[socket.socket, Address]] = {}
+    inward: dict[tuple[int, Address], tuple[bytes, Address]] = {}
+    readers = {main: sock}
+    while True:
+        for number, _ in ports.poll.poll():
+            receive = readers[number].recvfrom
+            while True:
+                try:
+                    data, remote = receive(2048)
+                except OSError:
+                    break
+                if number != main:
+                    way = inward.get((number, remote))
+                    if way is not None:
+                        head = way[0] + len(data).to_bytes(2, "big")
+                        sock.sendto(head + data, way[1])
+                    continue
+                if data[0] >= 0x40:
+                    to = outward.get((remote, data[:2]))
+                    if to is not None:
+                        end = 4 + (data[2] << 8 | data[3])
+                        to[0].sendto(data[4:end], to[1])
+                    continue
+                server.datagramReceived(data, listening, remote, time.monotonic())
+                for each in server.takeDatagrams():
+                    sock.sendto(each.data, each.remote)
+                server.takeEvents()
+                outward.clear()
+                inward.clear()
+                readers = {main: sock}
+                for allocation in server.allocations():
+                    relay = ports.sockets[allocation.relayed]
+                    readers[relay.fileno()] = relay
+                    for channel in allocation.channels.values():
+                        way = channel.head, allocation.client
+                        inward[relay.fileno(), channel.peer] = way
+                        outward[allocation.client, channel.head] = relay, channel.peer
+
+
+if __name__ == "__main__":
+    main()
