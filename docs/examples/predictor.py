@@ -3,6 +3,7 @@ IPortPredictor: NATs that get each port from the last one, by a rule that is kno
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import inf, log
 from typing import Any
 
@@ -38,7 +39,7 @@ class Leaping:
             return -inf
         # One in a hundred NATs is such, and the first port can be any.
         found = log(0.01) - log(COUNT)
-        for one, two in zip(observations, observations[1:], strict=False):
+        for one, two in pairwise(observations):
             port = one.mappedPort
             for _ in range(FOREIGN):
                 port = after(port)

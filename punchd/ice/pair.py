@@ -19,6 +19,8 @@ Key = tuple[Address, Address]
 
 #: Candidates of these sources give their name to a path, whatever their type.
 _TELLING = ("tcp", "spray", "predicted", "opener", "mapped")
+#: And those of these do not.
+_PLAIN = tuple(str(each.value) for each in CandidateType)
 
 
 class CheckState(Enum):
@@ -157,6 +159,9 @@ class CandidatePair:
         for each in _TELLING:
             if each in sources:
                 return each
+        if self.local.source not in _PLAIN:
+            # Somebody else's strategy opened the socket.
+            return self.local.source
         if self.local.family == 6:
             return "ipv6"
         if self.remote.type is not CandidateType.HOST:

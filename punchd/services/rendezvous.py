@@ -79,8 +79,9 @@ class Rendezvous(Service):
         self._settings = settings
         self._state = state
         self.workers: Workers | None = None
-        made = settings.directory or Directory(network.entropy, settings.limits)
-        self.directory: Any = made
+        self.directory: Any = settings.directory
+        if self.directory is None:
+            self.directory = Directory(network.entropy, settings.limits)
         if settings.processes > 1:
             self.workers = Workers(self, network, settings.processes)
             self.directory = self.workers.makeDirectory(settings.limits)
