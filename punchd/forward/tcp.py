@@ -27,6 +27,8 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from .writing import writerOf
+
 #: Bytes that a half keeps while it waits for the other one.  It reads at all
 #: because a connection that is not read does not tell that it is gone.
 EARLY = 1 << 16
@@ -58,6 +60,7 @@ class Half(Protocol):
         self._readEnded = False
         self._writeEnded = False
         self._fed = False
+        self._write: Callable[[bytes], object] = _nowhere
 
     def abort(self) -> None:
         """
@@ -73,6 +76,7 @@ class Half(Protocol):
         """
         Prefer small delays to few packets: others have cut the data already.
         """
+        self._write = writerOf(self.transport)
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
             self.transport.setTcpKeepAlive(True)
@@ -88,7 +92,7 @@ class Half(Protocol):
             if len(self._early) >= EARLY:
                 self.transport.pauseProducing()
         else:
-            self._other.transport.write(data)
+            self._other._write(data)
 
     def readConnectionLost(self) -> None:
         """
@@ -177,6 +181,12 @@ class Half(Protocol):
     def _closeWhenDone(self) -> None:
         if self._readEnded and self._writeEnded and self.lost is None:
             self.transport.loseConnection()
+
+
+def _nowhere(data: bytes) -> None:
+    """
+    Where what is written to no transport goes.
+    """
 
 
 def _halfCloses(transport: Any) -> bool:
