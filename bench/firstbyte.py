@@ -9,10 +9,7 @@ by client processes that have just registered; for warm dials the processes
 stay, and only the session is gone.  With 10 % of all packets lost, what counts
 is how many dials bring the byte within 2 s.
 
-TCP, which carries the signaling, is Reno's in all hosts, lest the figures depend
-on the machine: where BBR is the default, it paces from the first round trip on,
-and an offer or an answer, being more than two segments, takes it 1.8 ms longer on
-each of the four hops.  TCP=bbr in the environment shows it.
+TCP=bbr, or another name, in the environment sets the congestion control of all hosts.
 """
 
 from __future__ import annotations
@@ -34,7 +31,7 @@ from .products import (
     whenNoSession,
 )
 
-CONGESTION = os.environ.get("TCP", "reno")
+CONGESTION = os.environ.get("TCP")
 DELAY = 0.025
 RTT = 2 * DELAY
 LINGER = "--linger=0.5"

@@ -31,6 +31,7 @@ from punchd.errors import (
     PunchError,
     RendezvousUnreachable,
 )
+from punchd.net.congestion import UnpacedReactor
 from punchd.net.proxy import ProxiedEndpoint, Proxy, reasonOf
 from punchd.net.reaching import endpointTo, withTLS
 from punchd.net.tls import SIGNALING, ClientCredentials
@@ -213,7 +214,7 @@ class Approach:
         host = self._url.host
         if self._proxy is not None and way.proxied:
             return ProxiedEndpoint(self._reactor, self._proxy, host, way.port)
-        return endpointTo(self._reactor, host, way.port, PATIENCE)
+        return endpointTo(UnpacedReactor(self._reactor), host, way.port, PATIENCE)
 
     def _won(self, handshake: Handshake, attempt: tuple[Way, float]) -> None:
         self._running.pop(attempt, None)

@@ -26,6 +26,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from punchd.net.congestion import pace
 from punchd.net.tls import SIGNALING, ServerCredentials, isModern, peerOf
 from punchd.signaling.boxes import FIRST_BOX
 from punchd.stun.address import prefixOf
@@ -136,6 +137,10 @@ class Entrance(_Relay):
         @return: what is to have the connection if it is for STUN; it waits for
             itself, and says when somebody has proven who they are.
         """
+        getHandle = getattr(self.transport, "getHandle", None)
+        if getHandle is not None:
+            # What is relayed is much, and for somebody else.
+            pace(getHandle())
         return StunStream(self.factory.streams, self._stopWaiting(), self.count)
 
     def count(self, unsettled: bool) -> None:
