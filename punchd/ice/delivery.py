@@ -129,9 +129,15 @@ class Delivery:
         @return: the part of the last datagrams that was lost, L{None} when too
             few are known of.
         """
-        if self._weight * self._fade(now) < _LEAST:
+        if self.known(now) < _LEAST:
             return None
         return self._lost / self._weight
+
+    def known(self, now: float) -> float:
+        """
+        @return: of how many datagrams that is known, those of long ago counted less.
+        """
+        return self._weight * self._fade(now)
 
     def answered(self, mark: Mark, peer: int, now: float) -> None:
         """

@@ -20,6 +20,7 @@ from punchd.identity import Identity
 from punchd.interfaces import (
     ICandidateSource,
     INetwork,
+    IPathPolicy,
     IPortPredictor,
     ITraversalStrategy,
 )
@@ -36,6 +37,7 @@ from punchd.session.report import describe, textOf, why
 from punchd.session.stream import Stream
 from punchd.signaling.url import RendezvousURL
 from punchd.traversal.builtin import BUILTIN
+from punchd.traversal.policy import Quality
 
 from .links import Links
 from .memory import Memory
@@ -81,6 +83,7 @@ class PunchClient(MultiService):
         memory: Memory | None = None,
         sources: Sequence[ICandidateSource] = (),
         strategies: Sequence[ITraversalStrategy] = BUILTIN,
+        policy: IPathPolicy | None = None,
         predictors: Sequence[IPortPredictor] = (),
         proxyFor: ProxyFor = noProxy,
         relays: Sequence[Way] = (),
@@ -116,6 +119,7 @@ class PunchClient(MultiService):
             linger=linger,
             nameOf=nameOf,
             strategies=strategies,
+            policy=policy or Quality(),
             fit=fitting(predictors),
         )
         self.peers = Peers(self.context, permissions, publish)

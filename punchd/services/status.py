@@ -80,6 +80,7 @@ class SessionStatus(TypedDict):
     bytesSent: int
     bytesReceived: int
     pathChanges: int
+    pathChangeReason: str | None
     learnt: NotRequired[dict[str, Any] | None]
     verdicts: list[VerdictStatus]
 

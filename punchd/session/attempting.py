@@ -45,15 +45,17 @@ class Attempts:
         started: dict[str, Deferred[Verdict]] = {}
         current = session.paths.current
         kind = None if current is None else current.kind
+        # One that was left because it is bad is not to be looked for.
+        direct = kind == "direct" or (kind is not None and session.paths.hasDirect)
         mode = session.context.mode
-        if mode != "relay" and kind != "direct" and not self.checks.running:
+        if mode != "relay" and not direct and not self.checks.running:
             started["checks"] = self.checks.start(again=self._begun)
             session.journal.checking(session.carrier.pairs)
         elif mode == "relay":
             session.carrier.speculate()
         if mode != "direct" and kind is None and not self.relaying.running:
             started["relay"] = self.relaying.start()
-        if kind != "direct":
+        if not direct:
             traversal = self.traversal.start()
             if traversal is not None:
                 started["traversal"] = traversal

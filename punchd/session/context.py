@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from punchd.core import Address, Entropy
 from punchd.identity import Identity
+from punchd.interfaces import IPathPolicy
 from punchd.nat.allocation import fit
 from punchd.nat.model import PortModel
 from punchd.nat.sample import Sample
@@ -20,6 +21,7 @@ from punchd.net.gathering import Gathering
 from punchd.net.punching import PunchingSocket
 from punchd.net.relay import Relay
 from punchd.traversal.budget import Budget
+from punchd.traversal.policy import Quality
 
 from .learning import Lessons
 
@@ -118,6 +120,7 @@ class Context:
     @ivar budget: what attempts to get through may cost.
     @ivar strategies: L{ITraversalStrategy<punchd.interfaces>} plugins.
     @ivar fit: makes a model of our NAT from samples.
+    @ivar policy: what chooses among the paths that work.
     @ivar lessons: what was learned about pairs of networks.
     @ivar rtt: seconds to the rendezvous and back, L{None} if not measured.
     """
@@ -146,6 +149,7 @@ class Context:
     servers: Sequence[Address] = ()
     budget: Budget = field(default_factory=Budget)
     strategies: Sequence[Any] = ()
+    policy: IPathPolicy = field(default_factory=Quality)
     fit: Callable[[Sequence[Sample]], PortModel] = fit
     lessons: Lessons | None = None
 

@@ -61,7 +61,7 @@ FLOW = 32
 MEASURE_INTERVAL = 1.0
 #: Another one is so often, with so many copies, which are this part of what flows.
 SAMPLE_INTERVAL = 2.0
-TRAIN_LEAST, TRAIN_MOST = 4, 32
+TRAIN_LEAST, TRAIN_MOST = 16, 32
 TRAIN_PART = 0.05
 
 
@@ -148,7 +148,7 @@ class Paths:
             usage.oneWay = True
         usage.unheardSince = None
         if pair is self.current:
-            usage.measured(waiting)
+            usage.measured(waiting, now)
         report = pair.reported
         if report is not None and report.largest >= FULL_SIZE:
             usage.proven = True
@@ -191,6 +191,13 @@ class Paths:
         if usage is not None:
             usage.unheardSince = None
             usage.oneWay = False
+
+    @property
+    def hasDirect(self) -> bool:
+        """
+        Whether a direct pair works, in use or not.
+        """
+        return any(u.proven and u.pair.kind == "direct" for u in self._usage.values())
 
     def inDoubt(self, now: float) -> bool:
         """

@@ -54,6 +54,7 @@ def describe(session: Session) -> dict[str, Any]:
         "bytesSent": session.carrier.sent,
         "bytesReceived": session.carrier.received,
         "pathChanges": session.paths.changes,
+        "pathChangeReason": session.paths.reason,
         "learnt": session.attempts.learning.toDict(),
         "verdicts": [verdict.toDict() for verdict in session.verdicts],
     }
@@ -72,7 +73,11 @@ def why(
     """
     situation = _situationOf(session, mapping, connected)
     found = explain(name, situation)
-    lines = [*found.lines, *session.attempts.learning.sentences()]
+    lines = [
+        *found.lines,
+        *_changes(session),
+        *session.attempts.learning.sentences(),
+    ]
     ours, theirs = natsOf(situation)
     return {
         "peer": session.peerId,
@@ -86,6 +91,18 @@ def why(
         "path": describe(session)["path"],
         "verdicts": [verdict.toDict() for verdict in session.verdicts],
     }
+
+
+def _changes(session: Session) -> list[str]:
+    """
+    @return: how often the path was changed, and why the last time.
+    """
+    paths = session.paths
+    if session.reason is not None or not paths.changes or paths.reason is None:
+        return []
+    times = "once" if paths.changes == 1 else f"{paths.changes} times"
+    last = "" if paths.changes == 1 else " the last time"
+    return [f"The path was changed {times},{last} because {paths.reason}."]
 
 
 def _situationOf(session: Session, mapping: str | None, connected: bool) -> Situation:

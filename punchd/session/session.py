@@ -79,7 +79,7 @@ class Session:
         self._zeroWaiting: list[bytes] = []
         self._flight: list[bytes] = []
         quic = makeQuic(context, role)
-        self.paths = Paths(mode=context.mode)
+        self.paths = Paths(context.mode, context.policy)
         self.carrier = Carrier(context.socket, context.clock, quic, self.paths, self)
         self.keeping = Keeping(self.carrier, context.mappingMoved)
         self.exchange = Exchange(context, self, self.carrier)

@@ -128,14 +128,16 @@ class Usage:
         """
         return self.pair.delivery.undelivered or self.silent(now)
 
-    def measured(self, waiting: bool) -> None:
+    def measured(self, waiting: bool, now: float) -> None:
         """
         There may be another measurement of the pair in use.
 
         @param waiting: whether there is more to send than may be sent now.
         """
         delivery = self.pair.delivery
-        if not waiting:
+        # Where nothing is lost or late it is QUIC that has yet to find its rate.
+        queue = (delivery.delay or 0.0) > 1.25 * (delivery.least or 0.0) + 0.02
+        if not waiting or not (queue or (delivery.loss(now) or 0.0) >= 0.01):
             self.limited = 0
             delivery.limit = None
         elif delivery.measured != self.judged and delivery.goodput:
@@ -161,6 +163,7 @@ class Usage:
             rtt=pair.rtt if delivery.delay is None else delivery.delay,
             least=delivery.least,
             loss=delivery.loss(now),
+            known=delivery.known(now),
             limit=delivery.limit,
             delivers=not delivery.undelivered,
             idle=inf if at is None else now - at,

@@ -28,7 +28,12 @@ from punchd.forward.rules import (
     checkPublications,
 )
 from punchd.forward.serving import Serving
-from punchd.interfaces import ICandidateSource, IPortPredictor, ITraversalStrategy
+from punchd.interfaces import (
+    ICandidateSource,
+    IPathPolicy,
+    IPortPredictor,
+    ITraversalStrategy,
+)
 from punchd.net.clock import SleepDetector
 from punchd.net.proxy import Proxy, proxyChooser
 from punchd.net.ways import Way
@@ -70,6 +75,7 @@ class Parts:
     urls: Sequence[RendezvousURL]
     sources: Sequence[ICandidateSource]
     strategies: Sequence[ITraversalStrategy]
+    policy: IPathPolicy
     predictors: Sequence[IPortPredictor]
     relays: Sequence[Way]
     proxy: Proxy | None
@@ -139,6 +145,7 @@ class Client(MultiService):
             memory=_memory(folder, network),
             sources=parts.sources,
             strategies=parts.strategies,
+            policy=parts.policy,
             predictors=parts.predictors,
             proxyFor=proxyChooser(parts.proxy, os.environ),
             relays=parts.relays,

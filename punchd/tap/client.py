@@ -22,7 +22,12 @@ from punchd.forward.rules import (
     parseForward,
     parsePublish,
 )
-from punchd.interfaces import ICandidateSource, IPortPredictor, ITraversalStrategy
+from punchd.interfaces import (
+    ICandidateSource,
+    IPathPolicy,
+    IPortPredictor,
+    ITraversalStrategy,
+)
 from punchd.net.clock import makeMonotonic
 from punchd.net.kernel import KernelNetwork
 from punchd.net.proxy import Proxy
@@ -30,12 +35,12 @@ from punchd.services.state import StateFolder
 from punchd.signaling.url import RendezvousURL
 
 from .assembly import Client, Parts, Wishes
+from .eventing import tellEvents
 from .exits import CommandOptions, oneSentence, stateOption
 from .relays import parseRelay, withCredentials
 
 PROGRAM = "punch-client"
 MODES = ("auto", "direct", "relay")
-from .eventing import tellEvents
 
 
 class Options(CommandOptions):
@@ -67,6 +72,7 @@ class Options(CommandOptions):
         self.relays: list[str] = []
         self["keepalive"] = None
         self.urls: list[RendezvousURL] = []
+        self["policy"] = "quality"
         self.strategies: list[str] = []
         self.sources: list[str] = []
         self.predictors: list[str] = []
@@ -117,6 +123,16 @@ class Options(CommandOptions):
                 f"--path={value}: expected {', '.join(MODES[:-1])} or {MODES[-1]}."
             )
         self["path"] = value
+
+    def opt_policy(self, value: str) -> None:
+        """
+        The name of what chooses among the paths that work (quality).
+        """
+        try:
+            pluginNamed(IPathPolicy, value)
+        except PunchError as e:
+            raise usage.UsageError(f"--policy={value}: {e}") from e
+        self["policy"] = value
 
     def opt_port(self, value: str) -> None:
         """
@@ -250,6 +266,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
             urls=options.urls,
             sources=options.chosenSources(),
             strategies=options.chosenStrategies(),
+            policy=pluginNamed(IPathPolicy, options["policy"]),
             predictors=options.chosenPredictors(),
             relays=withCredentials(options.relays, options["relay-credentials"]),
             proxy=options["proxy"],

@@ -32,6 +32,8 @@ _ALIKE, _ALIKE_SECONDS = 1.2, 0.005
 #: Seconds before a path that was left because it was bad is taken again: the
 #: first time, and at the most.
 _AGAIN, _AGAIN_MOST = 5.0, 300.0
+#: And it has to have carried so many datagrams well.
+_SURE = 32.0
 #: What makes the path in use look so bad that others are measured.
 _LOSSY, _SLOW = 0.02, 1e6
 
@@ -50,6 +52,7 @@ class PathState:
     @ivar rtt: the round trip lately, in seconds, L{None} if not known.
     @ivar least: the shortest one.
     @ivar loss: the part of our datagrams that gets lost, L{None} if not known.
+    @ivar known: of how many datagrams that is known, those of long ago counted less.
     @ivar limit: bytes a second that it carried when more was waiting, L{None} if
         it never was.
     @ivar delivers: whether what we send arrives at all, as far as is known.
@@ -66,6 +69,7 @@ class PathState:
     rtt: float | None = None
     least: float | None = None
     loss: float | None = None
+    known: float = 0.0
     limit: float | None = None
     delivers: bool = True
     idle: float = inf
@@ -177,7 +181,7 @@ def _against(path: PathState, current: PathState) -> Choice | None:
     @return: the choice of C{path} in place of C{current}, if that is better.
     """
     cost, now = costOf(path), costOf(current)
-    if path.left and path.idle < _pauseOf(path):
+    if path.left and (path.idle < _pauseOf(path) or path.known < _SURE):
         return None
     other = path.kind != current.kind
     if path.merit > current.merit:

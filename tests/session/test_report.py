@@ -23,6 +23,7 @@ FIELDS = {
     "bytesSent",
     "bytesReceived",
     "pathChanges",
+    "pathChangeReason",
     "verdicts",
 }
 PATH = {"kind", "transport", "strategy", "local", "remote", "rtt"}
