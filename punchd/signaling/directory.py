@@ -274,7 +274,7 @@ class Directory:
         """
         while self._left:
             presence = next(iter(self._left))
-            if now - presence.leftAt < LINGER:
+            if now < presence.leftAt + LINGER:
                 break
             self._remove(presence)
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 from itertools import count
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from punchd.errors import PeerUnavailable, RendezvousRefused
 from punchd.signaling.commands import FLIGHT_BUDGET
@@ -160,6 +162,20 @@ def test_forgotten() -> None:
     assert not directory.mayAllocate(alice.handle)
     assert bob.dials == {}
     assert not directory.register("alice", "198.51.100.1", 1, alice.handle, 200).resumed
+
+
+@given(st.floats(0, 1e7))
+def test_expiryIsReached(left: float) -> None:
+    """
+    At the deadline there is something to forget, however the numbers are rounded.
+    """
+    directory = makeDirectory()
+    alice = arrive(directory, "alice")
+    directory.depart(alice, alice.connection, left)
+    deadline = directory.deadline()
+    assert deadline is not None
+    directory.expire(deadline)
+    assert directory.deadline() is None
 
 
 def test_limits() -> None:
