@@ -7,7 +7,7 @@ from __future__ import annotations
 from itertools import count
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from punchd.errors import PeerUnavailable, RendezvousRefused
@@ -165,6 +165,7 @@ def test_forgotten() -> None:
 
 
 @given(st.floats(0, 1e7))
+@example(8.2)
 def test_expiryIsReached(left: float) -> None:
     """
     At the deadline there is something to forget, however the numbers are rounded.
