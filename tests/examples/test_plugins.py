@@ -21,6 +21,8 @@ from punchd.interfaces import (
     ICandidateSearch,
     ICandidateSource,
     IDirectory,
+    IEventReceiver,
+    IEventSink,
     IForwarder,
     IGuard,
     IPathPolicy,
@@ -33,10 +35,11 @@ from punchd.net.legs import Ground
 from punchd.net.ways import Way
 from punchd.services.rendezvous import Settings
 from punchd.signaling.directory import Limits
+from punchd.tap.listing import pluginInterfaces
 from punchd.testing.pair import Collector, Pair
 from punchd.testing.scenario import Scenario
 from punchd.traversal.policy import PathState
-from tests.examples.shown import shown
+from tests.examples.shown import FOLDER, shown
 
 ANYONE: Any = None
 
@@ -59,6 +62,7 @@ def running(pair: Pair) -> Iterator[Pair]:
         (IAdmission, "admission", "from_"),
         (ICandidateSource, "source", "byHand"),
         (IDirectory, "directory", "book"),
+        (IEventSink, "events", "last"),
         (IForwarder, "forwarder", "say"),
         (IPathPolicy, "policy", "frugal"),
         (IRelayTransport, "transport", "tunnel"),
@@ -186,3 +190,28 @@ def testTransport() -> None:
     leg = shown("transport").tunnel.leg(way, Ground(socket, None))
     assert verifyObject(IRelayLeg, leg)
     assert leg.server == way.server
+
+
+def testEvents(tmp_path: Path) -> None:
+    """The file tells what has happened last."""
+    path = tmp_path / "last"
+    receiver = shown("events").last.open(str(path), None)
+    assert verifyObject(IEventReceiver, receiver)
+    for text in ("One.", "Two."):
+        receiver.happened({"event": "test", "text": text})
+    assert path.read_text() == "test: Two.\n"
+    with pytest.raises(InvalidOption, match="expected last:FILE"):
+        shown("events").last.open("", None)
+
+
+def testEveryInterfaceIsShown() -> None:
+    """There is a file for each, and the page about plugins names it."""
+    page = (FOLDER.parent / "howto" / "plugins.rst").read_text()
+    for path in FOLDER.glob("*.py"):
+        interface = path.read_text().split()[1].rstrip(":")
+        assert f"``{path.name}``" in page
+        assert f"``{interface}``" in page
+    told = [
+        each.__name__ for each in pluginInterfaces() if f"``{each.__name__}``" in page
+    ]
+    assert told == [each.__name__ for each in pluginInterfaces()]
