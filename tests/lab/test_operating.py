@@ -91,3 +91,41 @@ def test_signals(product, tmp_path):
         assert process.poll() is None
         process.send_signal(signal.SIGTERM)
         waitFor(lambda: process.poll() is not None, 15, "the end")
+
+
+def test_moving(product):
+    """
+    A relayed session moves to the other rendezvous when the first is told to stop,
+    which ends soon, and goes on.
+    """
+    running = product("symmetric", "symmetric")
+    lab = running.lab
+    folder = running.folder / "second"
+    listen = "--listen=0.0.0.0:4478"
+    running.hosts["second"] = running.hosts["rendezvous"]
+    running._start("second", "punch-rendezvous", f"--state={folder}", listen)
+    url = waitFor(
+        lambda: (folder / "url").exists() and (folder / "url").read_text().strip(),
+        20,
+        "the second rendezvous",
+    )
+    for letter, service in (
+        ("a", "--forward=tcp:7000=b/echo"),
+        ("b", "--publish=echo=tcp:127.0.0.1:7"),
+    ):
+        running.end(letter)
+        running.startClient(letter, f"--rendezvous={url}", "--path=relay", service)
+    running.whenRegistered()
+    tool(lab.hostB, "echo", 7)
+    with connect(lab.hostA, 7000) as sock:
+        assert echoed(sock, b"one") == b"one"
+        waitFor(
+            lambda: running.log("second").read_text().count(" registered from ") == 2,
+            20,
+            "both to know the second rendezvous",
+        )
+        assert running.end("rendezvous") in (0, -signal.SIGTERM)
+        assert echoed(sock, b"two") == b"two"
+        assert running.path("a") == "relayed"
+        assert running.status("a")["rendezvous"]["url"] == url
+        assert "relaying at" in running.log("second").read_text()
