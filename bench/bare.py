@@ -98,6 +98,10 @@ def main() -> None:
                         end = 4 + (data[2] << 8 | data[3])
                         to[0].sendto(data[4:end], to[1])
                     continue
+                if data[:2] == b"\0\1":
+                    # A Binding request, which only asks whether we are here.
+                    sock.sendto(b"\1\1\0\0" + data[4:20], remote)
+                    continue
                 server.datagramReceived(data, listening, remote, time.monotonic())
                 for each in server.takeDatagrams():
                     sock.sendto(each.data, each.remote)
