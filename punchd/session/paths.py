@@ -23,14 +23,13 @@ No I/O here: the object says what it wants in events.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from punchd.core import Address, Datagram
 from punchd.ice.pair import CandidatePair
 from punchd.interfaces import IPathPolicy
-from punchd.traversal.policy import Choice, PathState, Quality, looksBad
+from punchd.traversal.policy import Choice, Quality, consult, looksBad
 
 from .usage import (
     DOUBT,
@@ -82,7 +81,6 @@ class Paths:
     current: CandidatePair | None = None
     changes: int = 0
     reason: str | None = None
-    sent: Counter[str] = field(default_factory=Counter)
 
     _usage: dict[tuple[Address, Address], Usage] = field(default_factory=dict)
     _plausible: list[CandidatePair] = field(default_factory=list)
@@ -360,7 +358,7 @@ class Paths:
         usable = [u for u in proven if u is inUse or rankOf(u)[0]] or proven
         states = [usage.state(now) for usage in usable]
         current = next((s for u, s in zip(usable, states) if u is inUse), None)
-        choice = self._ask(states, current)
+        choice = consult(self.policy, states, current)
         if choice is None:
             after = inUse
         else:
@@ -369,15 +367,6 @@ class Paths:
             inUse.carriedAt = now
             inUse.left += choice is not None and choice.bad
         self._use(None if after is None else after.pair, choice, inUse is None)
-
-    def _ask(
-        self, states: Sequence[PathState], current: PathState | None
-    ) -> Choice | None:
-        choice: Choice | None = self.policy.choose(states, current)
-        if choice is None and current is None and states:
-            # Any path is better than none.
-            return Choice(states[0], "it works")
-        return choice
 
     def _use(
         self, after: CandidatePair | None, choice: Choice | None, lost: bool

@@ -129,6 +129,25 @@ def looksBad(path: PathState) -> bool:
     return not path.delivers or (path.loss or 0.0) >= _LOSSY or queue or slow
 
 
+def consult(
+    policy: IPathPolicy, paths: Sequence[PathState], current: PathState | None
+) -> Choice | None:
+    """
+    @return: what C{policy} says; a mistake in what others have written does not cost
+        the session, and any path is better than none.
+    """
+    choice: Choice | None
+    try:
+        choice = policy.choose(paths, current)
+        if choice is not None and not any(choice.path is path for path in paths):
+            choice = None
+    except Exception:
+        choice = None
+    if choice is None and current is None and paths:
+        return Quality().choose(paths, None)
+    return choice
+
+
 @implementer(IPathPolicy)
 class Quality:
     """

@@ -51,7 +51,8 @@ class Changing:
         @param rate: bytes a second while the path is changed.
         """
         self._running = running
-        self._address = 10
+        self._host = running.lab.hostA.address
+        self._number = 10
         self.sink = Sink(running.lab.hostB, 9000)
         self.sink.start()
         self.source = Source(running.lab.hostA, 9000, size, rate=rate, last=size // 4)
@@ -74,9 +75,10 @@ class Changing:
         elif what == "direct":
             lab.routerA.restore()
         else:
-            before = lab.hostA.address
-            self._address += 1
-            move(lab.hostA, before, f"{before.rpartition('.')[0]}.{self._address}")
+            before = self._host
+            self._number += 1
+            self._host = f"{before.rpartition('.')[0]}.{self._number}"
+            move(lab.hostA, before, self._host)
         waitFor(lambda: self._changed(what), _PATIENCE, what)
         seconds = time.monotonic() - began
         if not running.session("a"):
@@ -94,9 +96,8 @@ class Changing:
         if what == "tcp":
             # A direct path over TCP will do, too.
             return path["transport"] in ("tcp", "tls")
-        local = self._running.lab.hostA.address
         direct = path["kind"] == "direct" and path["transport"] == "udp"
-        return direct and (what == "direct" or path["local"].startswith(local))
+        return direct and (what == "direct" or path["local"].startswith(self._host))
 
     def end(self) -> None:
         """

@@ -5,13 +5,14 @@ Tests for L{punchd.traversal.policy} and the books that it reads.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from zope.interface.verify import verifyObject
 
 from punchd.ice.delivery import Delivery
 from punchd.interfaces import IPathPolicy
-from punchd.traversal.policy import Choice, PathState, Quality
+from punchd.traversal.policy import Choice, PathState, Quality, consult
 
 DIRECT = PathState(kind="direct", rtt=0.05, least=0.05)
 RELAYED = PathState(kind="relayed", relays=1, near=0, rtt=0.1, least=0.1)
@@ -107,6 +108,38 @@ def test_whereAllIsBadNothingChanges() -> None:
     bad = {"loss": 0.2, "known": 100.0, "limit": 50e3}
     direct, relayed = (replace(path, **bad) for path in (DIRECT, RELAYED))  # type: ignore[arg-type]
     assert choose(direct, relayed) is None
+
+
+class Wrong:
+    """
+    A policy with a mistake.
+    """
+
+    name = "wrong"
+
+    def __init__(self, answer: object) -> None:
+        self._answer = answer
+
+    def choose(self, paths: object, current: object) -> object:
+        """
+        Say what is of no use.
+        """
+        if self._answer is None:
+            raise ZeroDivisionError
+        return self._answer
+
+
+@pytest.mark.parametrize("answer", [None, Choice(SIX, "it is not here"), 5])
+def test_mistakes(answer: object) -> None:
+    """
+    What a policy does wrong leaves the session where it is, and gives it a path when
+    it has none.
+    """
+    wrong: Any = Wrong(answer)
+    assert consult(wrong, [RELAYED, DIRECT], RELAYED) is None
+    first = consult(wrong, [RELAYED, DIRECT], None)
+    assert first is not None
+    assert first.path is DIRECT
 
 
 def test_lossIsExact() -> None:
