@@ -6,21 +6,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python import usage
-from twisted.python.failure import Failure
 
-from punchd.errors import PunchError, RemoteError
-from punchd.forward.rules import parseTarget
-from punchd.forward.stdio import Stdio
-from punchd.forward.tcp import Half, join
+from punchd.forward.home import Home, forwarderOf
+from punchd.forward.rules import Forward, parseTarget
+from punchd.net.kernel import KernelNetwork
 from punchd.services.portal import Portal
-from punchd.session.stream import Stream
 from punchd.signaling.url import RendezvousURL
 
 from .command import Command, Console
@@ -92,13 +87,23 @@ class ConnectOptions(Command):
 
         async def work(reactor: Any) -> int:
             portal = Portal(reactor, folder, parsed)
-            connection = Connection(reactor, portal, peerId, service)
+            network = KernelNetwork(reactor)
+
+            def open(peerId: str, service: str) -> Deferred[Any]:
+                return Deferred.fromCoroutine(portal.open(peerId, service))
+
+            rule = Forward("stdio:", peer, service)
+            connection = forwarderOf(rule.endpoint).forward(
+                rule, Home(network, folder.resolve, open)
+            )
             if self["progress"]:
-                connection.progress = Progress(reactor, self["target"])
+                target = self["target"]
+                connection.progress = Progress(reactor, target, portal, peerId)
             running = Deferred.fromCoroutine(connection.run(self["timeout"]))
             signals = Signals(reactor, running)
             try:
-                return await running
+                status: int = await running
+                return status
             except CancelledError:
                 return 128 + signals.number
             finally:
@@ -118,150 +123,15 @@ def _fillDescriptors() -> None:
             os.open(os.devnull, os.O_RDWR)
 
 
-class Connection:
-    """
-    Standard input and output, joined to a stream.
-
-    @ivar progress: is told how much has passed.
-    """
-
-    progress: Progress | None = None
-
-    def __init__(self, reactor: Any, portal: Portal, peerId: str, service: str) -> None:
-        self._reactor = reactor
-        self._portal = portal
-        self._peerId = peerId
-        self._service = service
-
-    async def run(self, timeout: float) -> int:
-        """
-        Connect, and stay until it is over.
-
-        @param timeout: how long to try, in seconds.
-
-        @return: the exit status.
-
-        @raise PunchError: why it could not connect, or why it broke.
-        """
-        connecting = Deferred.fromCoroutine(
-            self._portal.open(self._peerId, self._service)
-        )
-        began = self._reactor.seconds()
-        connecting.addTimeout(timeout, self._reactor, _late)
-        if self.progress is not None:
-            self.progress.start(self._portal, self._peerId)
-        try:
-            return await self._carry(await connecting, began + timeout)
-        finally:
-            if self.progress is not None:
-                self.progress.stop()
-
-    async def _carry(self, stream: Stream, until: float) -> int:
-        over: Deferred[int] = Deferred()
-        # What is written travels while the peer has yet to let us in.
-        opened = stream.whenOpen()
-        near = self._join(stream, over)
-        left = max(0.1, until - self._reactor.seconds())
-        opened.addTimeout(left, self._reactor, _late)
-        try:
-            await opened
-            return await over
-        finally:
-            near.abort()
-            over.addErrback(lambda failure: None)
-
-    def _join(self, stream: Stream, over: Deferred[int]) -> Half:
-        """
-        @param over: fires with the exit status, or fails with what broke the
-            stream.
-
-        @return: the side of standard input and output.
-        """
-
-        def lost(half: Half) -> None:
-            if near.lost is not None and far.lost is not None:
-                # When both are gone, all is written.
-                self._reactor.callLater(0, ended, near.lost, far.lost)
-
-        def ended(here: Failure, there: Failure) -> None:
-            error = here.value
-            if over.called:
-                # Each of the two told of it, or nobody waits any more.
-                return
-            if isinstance(error, BrokenPipeError):
-                # As with other programs of a pipeline, nobody needs to be told.
-                over.callback(1)
-            elif isinstance(error, OSError):
-                text = error.strerror or str(error)
-                over.errback(PunchError(f"Standard output: {text}."))
-            elif there.check(ConnectionDone):
-                over.callback(0)
-            elif there.check(PunchError):
-                over.errback(there)
-            else:
-                text = there.getErrorMessage()
-                over.errback(RemoteError(f"The connection broke: {text}"))
-
-        count = self.progress or (lambda sent, received: None)
-        far = _Counting(lost, lambda size: count(0, size))
-        near = _Near(lost, lambda size: count(size, 0))
-        stream.attach(far)
-        Stdio(self._reactor, near)
-        join(near, far)
-        return near
-
-
-class _Counting(Half):
-    """
-    A half that counts what comes.
-    """
-
-    def __init__(
-        self, onLost: Callable[[Half], None], came: Callable[[int], object]
-    ) -> None:
-        super().__init__(onLost)
-        self._came = came
-
-    def dataReceived(self, data: bytes) -> None:
-        """
-        Count, and pass on.
-        """
-        self._came(len(data))
-        super().dataReceived(data)
-
-
-class _Near(_Counting):
-    """
-    The half of standard input and output.
-    """
-
-    def writeConnectionLost(self) -> None:
-        """
-        The peer has said everything.  Who sits at a terminal need not end input.
-        """
-        super().writeConnectionLost()
-        if self.lost is None and _isTerminal():
-            self.transport.loseConnection()
-
-
-def _isTerminal() -> bool:
-    try:
-        return os.isatty(0)
-    except OSError:
-        return False
-
-
-def _late(result: object, timeout: float) -> object:
-    raise RemoteError("The peer did not answer in time.")
-
-
 class Progress:
     """
     I say how much has passed.
     """
 
-    def __init__(self, reactor: Any, name: str) -> None:
+    def __init__(self, reactor: Any, name: str, portal: Portal, peerId: str) -> None:
         self._reactor = reactor
+        self._portal = portal
+        self._peerId = peerId
         self._name = name
         self._sent = self._received = 0
         self._last = 0
@@ -277,12 +147,10 @@ class Progress:
         self._sent += sent
         self._received += received
 
-    def start(self, portal: Portal, peerId: str) -> None:
+    def start(self) -> None:
         """
         Begin to say it.
         """
-        self._portal = portal
-        self._peerId = peerId
         self._began = self._reactor.seconds()
         self._tick()
 

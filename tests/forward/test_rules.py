@@ -126,6 +126,7 @@ NAMES = "(up to 64 letters, digits, '.', '_' and '-')"
         ("x=tcp:h:1:bad=2", "'tcp:h:1:bad=2' is no endpoint of type 'tcp'"),
         ("x=tcp:h:1\\", "'tcp:h:1\\\\' is no endpoint of type 'tcp'"),
         ("x=tcp:h:70000", "70000 is not a port number"),
+        ("x=stdio:", "standard input and output cannot be published"),
     ],
 )
 def test_badPublish(value: str, why: str) -> None:
@@ -153,6 +154,7 @@ def test_badPublish(value: str, why: str) -> None:
         ("2222=bob/ssh", "there is no type of endpoint '2222'"),
         ("tcp:http=bob/ssh", "'tcp:http:interface=127.0.0.1' is no endpoint"),
         ("tcp:-1=bob/ssh", "-1 is not a port number"),
+        ("stdio:x=bob/ssh", "'stdio:' is all that there is to say"),
     ],
 )
 def test_badForward(value: str, why: str) -> None:

@@ -85,3 +85,7 @@ memory = Memory()
 log = LogSink()
 
 relayUDP, relayTCP, relayTLS = RelayUDP, RelayTCP, RelayTLS
+
+stdio = EndpointKind(
+    "stdio", "punchd.forward.standard", "Standard input and output, as punchd connect."
+)
