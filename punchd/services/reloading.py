@@ -32,6 +32,9 @@ class Exchangeable:
         return bool(self.current(host))
 
     def __getattr__(self, name: str) -> Any:
+        # Whoever makes a copy asks before there is anything.
+        if name == "current" or name.startswith("__"):
+            raise AttributeError(name)
         return getattr(self.current, name)
 
 

@@ -4,6 +4,7 @@ What of a rendezvous is changed while it runs.
 
 from __future__ import annotations
 
+import pickle
 from types import SimpleNamespace
 from typing import Any
 
@@ -105,3 +106,13 @@ def test_limits() -> None:
     assert ann.permit("192.0.2.200") == 508
     running.change([], {}, ann="one")
     assert all(ann.send(data) for _ in range(100))
+
+
+def test_copied() -> None:
+    """
+    Another process gets a copy.
+    """
+    peers = Exchangeable(PeerNetworks([], [parseNetwork("", "192.0.2.0/24")]))
+    copied = pickle.loads(pickle.dumps(peers))
+    assert copied("192.0.2.1")
+    assert not copied("198.51.100.1")
