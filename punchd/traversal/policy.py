@@ -22,6 +22,8 @@ _PIECE = 64e3
 _DATAGRAM = 1.22 * 1200
 #: Losses below are those that QUIC makes itself when it looks for its rate.
 _HARMLESS = 0.01
+#: So many times its root may a number of losses be off.
+_CHANCE = 1.5
 #: A direct path may be so much worse than a relayed one and keeps the session.
 _BEARABLE, _BEARABLE_SECONDS = 4.0, 0.1
 #: It takes the session over, or back, when it is not worse than this.
@@ -110,7 +112,7 @@ def costOf(path: PathState) -> float:
         return inf
     rtt = path.rtt or 0.0
     cost = rtt
-    loss = path.loss or 0.0
+    loss = _sureLoss(path)
     if loss >= _HARMLESS:
         cost += _PIECE * max(rtt, 0.001) * sqrt(loss) / _DATAGRAM
         # What is lost, and lost again, is sent again.
@@ -118,6 +120,14 @@ def costOf(path: PathState) -> float:
     if path.limit is not None:
         cost += _PIECE / max(path.limit, 1.0)
     return cost
+
+
+def _sureLoss(path: PathState) -> float:
+    """
+    @return: what is lost at the least: a few losses may be chance.
+    """
+    lost = (path.loss or 0.0) * path.known
+    return max(0.0, lost - _CHANCE * sqrt(lost)) / max(path.known, 1.0)
 
 
 def looksBad(path: PathState) -> bool:

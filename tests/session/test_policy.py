@@ -89,6 +89,14 @@ def test_bad(change: dict[str, float], words: str) -> None:
     assert choose(RELAYED, replace(healed, left=5, idle=60.0)) is None
 
 
+def test_chance() -> None:
+    """
+    Two losses in twenty say little, two hundred in two thousand much.
+    """
+    assert choose(replace(DIRECT, loss=0.1, known=20.0), RELAYED) is None
+    assert choose(replace(DIRECT, loss=0.1, known=2000.0), RELAYED) is not None
+
+
 def test_sixAgainstFour() -> None:
     """
     IPv6 is left for IPv4 when it is much slower, and neither is taken in turn.
