@@ -145,7 +145,8 @@ class Workers:
             "relayPorts": settings.relayPorts,
             "realm": settings.realm,
             "limits": shareOf(settings.relayLimits, self._processes),
-            "peers": settings.peers,
+            # What may be exchanged while it runs is not for others as it stands.
+            "peers": getattr(settings.peers, "current", settings.peers),
             "admissions": settings.admissions,
         }
 
