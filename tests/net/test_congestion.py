@@ -101,3 +101,4 @@ def test_nothingToSet() -> None:
         pace(handle)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         unpace(udp)
+        assert udp.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
