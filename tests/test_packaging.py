@@ -130,8 +130,8 @@ def _proveExample(environment: Path, elsewhere: Path) -> None:
         assert done.returncode == 1
         assert why in done.stderr
     shutil.copytree(ROOT / "bench", elsewhere / "bench")
-    words = ("-m", "bench.grid", "--predictors", "repeating", "--seeds", "2")
-    score = _run(python, *words, cwd=elsewhere)
+    asked = ("-m", "bench.grid", "--predictors", "repeating", "--seeds", "2")
+    score = _run(python, *asked, cwd=elsewhere)
     assert "repeating 2/2" in score
 
 

@@ -52,6 +52,7 @@ STATUS: Status = {
             "bytesSent": 1234,
             "bytesReceived": 200_000_000,
             "pathChanges": 1,
+            "pathChangeReason": None,
             "verdicts": [],
         },
     ],

@@ -51,7 +51,7 @@ def ttls(agent: Agent, remote: Address, until: float) -> list[tuple[float, int |
     """
     @return: the times in milliseconds and hop limits of the checks to C{remote}.
     """
-    found = []
+    found: list[tuple[float, int | None]] = []
     now = 0.0
     while True:
         for each in agent.takeDatagrams():

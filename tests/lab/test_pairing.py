@@ -50,8 +50,8 @@ def test_pairing(makeLab, tmp_path):
         )
         assert accepted.returncode == 0, accepted.stderr
         assert "You may use there: tv/echo" in accepted.stdout
-        rest, _ = invitation.communicate(timeout=30)
-        assert invitation.returncode == 0
+        rest = invitation.stdout.read()
+        assert invitation.wait(30) == 0
         assert "laptop may use here: echo" in rest
         assert url in rest
 

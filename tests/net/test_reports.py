@@ -56,7 +56,8 @@ class Complaints(Inbox):
         @return: fires with all reports, once there are C{count} of them.
         """
         self._count = count
-        self._reported = waiting = Deferred()
+        waiting: Deferred[list[Report]] = Deferred()
+        self._reported = waiting
         return waiting
 
 

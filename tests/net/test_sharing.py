@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from twisted.internet import reactor as anyReactor
 from twisted.internet.error import CannotListenError
+from zope.interface import implementer
 
+from punchd.interfaces import IDatagramReceiver
 from punchd.net.sharing import possible, shareOut
 from punchd.net.udp import UDPPort
 
@@ -23,6 +25,7 @@ _CLIENTS = 64
 _DATA, _ASKED = (b"\x40\x00data", b"\x00\x16send"), (b"\x00\x01bind", b"\x00\x03allo")
 
 
+@implementer(IDatagramReceiver)
 class _Nobody:
     def datagramReceived(self, data: bytes, local: Any, remote: Any) -> None:
         """
@@ -79,7 +82,7 @@ def test_sourcesMeetOneProcess(family):
         assert set.union(*met) == numbers
         assert sum(len(each) for each in met) == _CLIENTS
     finally:
-        for each in (*senders, *(s for pair in others for s in pair)):
-            each.close()
+        for opened in (*senders, *(s for pair in others for s in pair)):
+            opened.close()
         port.close()
         apart.close()

@@ -191,7 +191,7 @@ class _Server(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         transport: Any = self.transport
-        if not self.factory.honest:  # type: ignore[union-attr]
+        if not self.factory.honest:
             transport.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
             return
         peer = transport.getPeer()

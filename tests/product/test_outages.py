@@ -18,7 +18,7 @@ NOBODY = "198.18.0.1"
 def test_outages(seed: int) -> None:
     """
     Whatever went away for a while, in whatever order: the streams go on within
-    seconds once it is back, without a byte lost, over a path of one kind.
+    seconds once it is back, without a byte lost.
     """
     chance = random.Random(seed)
     kinds = chance.choice(KINDS), chance.choice(KINDS)
@@ -48,5 +48,5 @@ def test_outages(seed: int) -> None:
         pair.network.advance(40.0)
         assert words.silence() < 10.0
         words.finish(60.0)
-        one, other = pair.kinds()
-        assert one == other is not None
+        # Which one is a side's own choice: it remembers what went wrong.
+        assert None not in pair.kinds()

@@ -119,7 +119,7 @@ def test_busy() -> None:
     While somebody else behind our address sprays, we say so, and when we go on.
     """
     with product("block1024", "portrestricted") as pair:
-        leases = pair.rendezvous.registrar._leases
+        leases = pair.rendezvous.registrar.leases._leases
         leases.ask(["198.51.100.10"], "somebody", pair.clock.seconds())
         firstByte(pair)
         pair.network.advance(12.0)

@@ -35,6 +35,7 @@ def _apply(copy: Copy, records: Sequence[Any], now: float) -> None:
     """
     for message in pack(records):
         for name, *values in unpack(message):
+            assert isinstance(name, str)
             getattr(copy, _APPLIED.get(name, name))(now, *values)
 
 

@@ -137,10 +137,13 @@ def test_connection(sides: tuple[Side, Side]) -> Any:
     assert a.events == [StreamMade(one, other)]
     punching = a.context.socket
     assert not punching.isRelay(one)
-    received: list[Datagram] = []
-    b.connections.ports[other]._receiver = SimpleNamespace(
-        runsReceived=lambda runs: (received.extend(runs), b._look())
-    )
+    received: list[Any] = []
+
+    def came(runs: list[Any]) -> None:
+        received.extend(runs)
+        b._look()
+
+    b.connections.ports[other]._receiver = SimpleNamespace(runsReceived=came)
     punching.send([Datagram(b"data", one, other)])
     yield b.when(lambda: bool(received))
     assert received == [([b"data"], other, one)]

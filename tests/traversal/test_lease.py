@@ -91,7 +91,7 @@ def test_behindOneAddress(host: str) -> None:
     have our turn.
     """
     with product("block1024", "portrestricted") as pair:
-        leases = pair.rendezvous.registrar._leases
+        leases = pair.rendezvous.registrar.leases._leases
         leases.ask([host], "somebody", pair.clock.seconds())
         firstByte(pair)
         pair.network.advance(30.0)
@@ -136,7 +136,9 @@ def test_noAnswer(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     with product("block1024", "portrestricted") as pair:
         registrar = pair.rendezvous.registrar
-        monkeypatch.setattr(registrar, "lease", lambda presence, name: Deferred())
+        monkeypatch.setattr(
+            registrar.leases, "lease", lambda presence, name: Deferred()
+        )
         firstByte(pair)
         pair.network.runUntil(lambda: direct(pair), 15.0)
         assert pair.clock.seconds() > 6.0

@@ -5,7 +5,7 @@ in a time that only the test moves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -310,7 +310,7 @@ class Raw:
         )
 
 
-def kinds(datagrams: list[Datagram]) -> list[str]:
+def kinds(datagrams: Sequence[Datagram]) -> list[str]:
     """
     @return: the names of methods, or C{"ChannelData"}.
     """

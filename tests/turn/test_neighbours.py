@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -75,12 +76,12 @@ def test_relayedToRelayed() -> None:
             both.carry()
     for events, peer in ((first.take(), b.relayed), (second.take(OTHER), a.relayed)):
         assert events == [RelayedDatagram(b"%d" % n, peer) for n in range(3)]
-    number = a._peers.channelTo(b.relayed, first.now)
-    assert number is not None, "no channel to another process's address"
-    run = [channelData(number, b"run %d" % each) for each in range(5)]
+    channel = a._peers.channelTo(b.relayed, first.now)
+    assert channel is not None, "no channel to another process's address"
+    run = [channelData(channel, b"run %d" % each) for each in range(5)]
     assert isinstance(first.server, NeighbouredServer)
     first.server.runsReceived([(run, LISTEN, CLIENT)], first.now)
-    bursts = first.server.takeDatagrams()
+    bursts: Any = first.server.takeDatagrams()
     assert [bytes(each.data) for burst in bursts for each in burst] == [
         b"run %d" % each for each in range(5)
     ]
