@@ -121,7 +121,8 @@ class Capture:
 
     def _drain(self) -> None:
         while select.select([self._socket], [], [], 0)[0]:
-            self._socket.recv(0)
+            # Python does nothing when it is asked for nothing.
+            self._socket.recv(1)
 
     def close(self) -> None:
         """
