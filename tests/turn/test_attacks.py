@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -102,14 +103,14 @@ def test_floodCostsNoMemory() -> None:
 
     flood(5000)  # fills what is bounded: rations and caches of addresses
     tracemalloc.start()
-    flood(5000)
-    gc.collect()
-    before, _ = tracemalloc.get_traced_memory()
-    flood(5000)
-    gc.collect()
-    after, _ = tracemalloc.get_traced_memory()
+    sizes = []
+    for _ in range(4):
+        flood(5000)
+        gc.collect()
+        sizes.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
-    assert after - before < 50_000
+    # A cache may grow once; what is left behind is so each time.
+    assert min(after - before for before, after in pairwise(sizes)) < 50_000
     assert link.server.allocations() == []
     assert link.server.deadline() is None
 
