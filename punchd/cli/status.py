@@ -45,6 +45,7 @@ def report(status: Status, names: dict[str, str]) -> Iterator[str]:
     rendezvous, nat = status["rendezvous"], status["nat"]
     connected = "connected" if rendezvous["connected"] else "not connected"
     lifetime = nat["bindingLifetime"]
+    hairpin = "unknown" if nat["hairpin"] is None else "yes" if nat["hairpin"] else "no"
     yield from table(
         [
             ("peer id", status["peerId"]),
@@ -53,7 +54,7 @@ def report(status: Status, names: dict[str, str]) -> Iterator[str]:
             ("NAT mapping", nat["mapping"]),
             ("NAT filtering", nat["filtering"]),
             ("NAT allocation", nat["allocation"]),
-            ("NAT hairpin", {True: "yes", False: "no"}.get(nat["hairpin"], "unknown")),  # type: ignore[arg-type]
+            ("NAT hairpin", hairpin),
             ("binding lifetime", "unknown" if lifetime is None else seconds(lifetime)),
             ("keepalive", f"every {seconds(nat.get('keepaliveInterval'))}"),
         ]

@@ -23,7 +23,7 @@ from punchd.session.context import Context
 from punchd.session.negotiation import credentialsOf, makeAnswer
 from punchd.session.session import Session
 from punchd.session.stream import Stream
-from punchd.signaling.offer import Offer
+from punchd.signaling.offer import Offer, Role
 from punchd.signaling.replay import ReplayGuard
 
 #: Called for an incoming stream that the peer is allowed to open.
@@ -95,12 +95,12 @@ class Peers:
         ready = self.session(peerId).whenReady()
         return ready.addCallback(lambda session: session.openStream(service, datagrams))
 
-    def _make(self, peerId: str, dialId: str, role: str) -> Session:
+    def _make(self, peerId: str, dialId: str, role: Role) -> Session:
         session = Session(
             self.context,
             peerId,
             dialId,
-            role,  # type: ignore[arg-type]
+            role,
             self._streamOpened,
             self._closed,
         )

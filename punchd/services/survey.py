@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
@@ -44,6 +44,17 @@ _T = TypeVar("_T")
 
 #: Is told of what happens meanwhile.
 Progress = Callable[[object], None]
+
+
+class Starting(Core, Protocol):
+    """
+    A core object that begins when it is told to.
+    """
+
+    def start(self, now: float) -> None:
+        """
+        Begin.
+        """
 
 
 def _ignore(event: object) -> None:
@@ -148,7 +159,7 @@ class Sockets:
         if waiting is not None:
             waiting.cancel()
 
-    def run(self, core: Core, until: type[_T], progress: Progress) -> Deferred[_T]:
+    def run(self, core: Starting, until: type[_T], progress: Progress) -> Deferred[_T]:
         """
         Run a core object that has a command C{start}.
 
@@ -167,7 +178,7 @@ class Sockets:
                 progress(event)
 
         self._driver = Driver(core, self._send, told, self._network.reactor)
-        self._driver.call(core.start)  # type: ignore[attr-defined]
+        self._driver.call(core.start)
         return waiting
 
     def command(self, function: Callable[..., Any], *arguments: Any) -> None:

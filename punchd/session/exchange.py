@@ -16,7 +16,7 @@ from punchd.core import Address
 from punchd.errors import AuthenticationFailed, OfferError, PeerUnavailable
 from punchd.ice.candidate import Candidate, CandidateType
 from punchd.ice.credentials import Credentials
-from punchd.signaling.offer import Answer, Offer, Update
+from punchd.signaling.offer import Answer, Offer, Role, Update
 
 from .carrier import Carrier
 from .context import Context, DialAnswer
@@ -303,14 +303,14 @@ class Exchange:
         """
         The peer has more addresses, it says through the rendezvous.
         """
-        role = "listener" if self.session.role == "dialler" else "dialler"
+        role: Role = "listener" if self.session.role == "dialler" else "dialler"
         try:
             update = Update.open(
                 sealed,
                 expectedSender=self.session.peerId,
                 expectedRecipient=self.context.identity.peerId,
                 dialId=self.dialId,
-                role=role,  # type: ignore[arg-type]
+                role=role,
             )
         except OfferError as e:
             self.log.debug("An update was dropped: {error}", error=str(e))

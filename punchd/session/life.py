@@ -194,7 +194,9 @@ class Held:
     What a state holds and must cancel.
     """
 
-    attempts: dict[str, Deferred[Verdict]] = field(default_factory=dict)
+    attempts: dict[str, Deferred[Verdict] | Deferred[None]] = field(
+        default_factory=dict
+    )
     calls: dict[str, IDelayedCall] = field(default_factory=dict)
 
     def cancel(self) -> None:

@@ -55,7 +55,7 @@ def makeMachine() -> Callable[[Core], Life]:
 
         def send() -> None:
             offer = core.world.sendOffer()
-            held.attempts["dial"] = offer  # type: ignore[assignment]
+            held.attempts["dial"] = offer
             offer.addCallbacks(lambda _: life.answered(), life.dialFailed)
 
         core.do(life, send)

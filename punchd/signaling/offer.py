@@ -23,7 +23,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, ClassVar, Final, Literal, TypeVar
+from typing import Any, ClassVar, Final, Literal, TypeGuard, TypeVar
 
 from punchd.errors import ForgedOffer, MalformedOffer, MisdirectedOffer, StaleOffer
 from punchd.identity import Identity, isPeerId, peerIdOf, verify
@@ -68,7 +68,7 @@ def _isTextOrEmpty(value: object) -> bool:
     return isinstance(value, str) and len(value) <= MAX_TEXT
 
 
-def _isNumber(value: object) -> bool:
+def _isNumber(value: object) -> TypeGuard[int | float]:
     # Neither infinity nor what is not a number is less than anything.
     return (
         isinstance(value, (int, float))
@@ -78,7 +78,7 @@ def _isNumber(value: object) -> bool:
 
 
 def _isSeconds(value: object) -> bool:
-    return _isNumber(value) and 0 <= value <= 60  # type: ignore[operator]
+    return _isNumber(value) and 0 <= value <= 60
 
 
 def _isCount(value: object) -> bool:

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,11 +107,13 @@ class KernelStage(Stage):
 
     def _take(self) -> list[Event]:
         found = [event for file in self._files for event in file.take()]
-        for event in found:
-            if "peer" in event.fields:
-                known = self._letters.get(event.fields["peer"], "?")
-                event.fields["peer"] = known  # type: ignore[index]
-        return sorted(found, key=lambda event: event.time)
+        return sorted(map(self._named, found), key=lambda event: event.time)
+
+    def _named(self, event: Event) -> Event:
+        if "peer" not in event.fields:
+            return event
+        known = self._letters.get(event.fields["peer"], "?")
+        return replace(event, fields={**event.fields, "peer": known})
 
     def _lastWords(self, name: str) -> str:
         lines = self._running.log(name).read_text(errors="replace").splitlines()
