@@ -30,6 +30,8 @@ ABORTED = 1
 REFUSED = 2
 FAULT = 3
 
+_ABORTED = "The peer aborted the stream."
+
 
 class Carrier(Protocol):
     """
@@ -154,13 +156,19 @@ class Flow:
         elif self.opener and self._head is not None:
             self.abort(ServiceFailed("The peer gave up before it answered."), CLOSED)
         else:
-            self.abort(ConnectionLost("The peer aborted the stream."), CLOSED)
+            self.abort(ConnectionLost(_ABORTED), CLOSED)
 
-    def peerStopped(self) -> None:
+    def peerStopped(self, code: int = CLOSED) -> None:
         """
-        The peer reads no more.
+        The peer reads no more.  With any other code than L{CLOSED} it has aborted
+        the stream: its reset may have come too late to take back its end.
         """
-        if self._over is not None or self.outgoing.done:
+        if self._over is not None:
+            return
+        if code != CLOSED:
+            self.abort(ConnectionLost(_ABORTED), CLOSED)
+            return
+        if self.outgoing.done:
             return
         self.outgoing.drop()
         self._stopProducer()

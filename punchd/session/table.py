@@ -170,7 +170,7 @@ class Table:
         elif isinstance(event, StreamReset):
             stream.peerReset()
         else:
-            stream.peerStopped()
+            stream.peerStopped(event.code)
 
     def fail(self, reason: Exception) -> None:
         """

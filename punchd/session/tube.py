@@ -341,7 +341,7 @@ class Tube(Protocol):
             if not stream.outgoing.done:
                 # As QUIC does by itself (RFC 9000, 3.5).
                 self.reset(0, CLOSED)
-            stream.peerStopped()
+            stream.peerStopped(body[0] if body else CLOSED)
         elif kind == Kind.ERROR:
             stream.fail(errorOf(body))
         elif kind != Kind.TAKEN:

@@ -281,6 +281,22 @@ async def test_closedDescriptors(world: World) -> None:
     assert await ended == (0, b"")
 
 
+@ASYNC
+async def test_fullDisk(world: World) -> None:
+    """
+    Output that cannot be written is one sentence and status 1.
+    """
+    program = await serve(world)
+    with open("/dev/full", "wb") as full:
+        connect = Connect(world, stdout=full)
+    bob = await program.connection(world.reactor)
+    bob.transport.write(b"x")
+    status, _, errors = await connect.end()
+    assert status == 1
+    assert errors == b"punchd: Standard output: No space left on device.\n"
+    await bob.whenLost()
+
+
 @pytest.mark.parametrize(
     ("words", "error"),
     [

@@ -10,9 +10,10 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
+from zope.interface import implementer
 
 from punchd.core import Datagram
 from punchd.identity import Identity
@@ -191,6 +192,29 @@ class Recorder(Protocol):
         """
         assert self.reason is None
         self.reason = reason.value
+
+
+@implementer(IHalfCloseableProtocol)
+class HalfCloser(Recorder):
+    """
+    Notes which half was closed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.halves: list[str] = []
+
+    def readConnectionLost(self) -> None:
+        """
+        The peer sends no more.
+        """
+        self.halves.append("read")
+
+    def writeConnectionLost(self) -> None:
+        """
+        We send no more.
+        """
+        self.halves.append("write")
 
 
 class Pair:

@@ -12,12 +12,10 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone, Connection
 from twisted.internet.interfaces import (
     IAddress,
     IConsumer,
-    IHalfCloseableProtocol,
     IPushProducer,
     ITransport,
 )
 from twisted.python.failure import Failure
-from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from punchd.errors import (
@@ -30,7 +28,7 @@ from punchd.errors import (
 from punchd.session.address import PunchAddress
 from punchd.session.stream import Stream
 
-from .pair import DIALLER, LISTENER, Pair, Recorder
+from .pair import DIALLER, LISTENER, HalfCloser, Pair, Recorder
 
 pytestmark = pytest.mark.parametrize("backend", ["qh3", "aioquic"])
 
@@ -186,29 +184,6 @@ def test_acceptLater(backend: str) -> None:
     assert theirs.data == b"early"
 
 
-@implementer(IHalfCloseableProtocol)
-class HalfCloser(Recorder):
-    """
-    Notes which half was closed.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.halves: list[str] = []
-
-    def readConnectionLost(self) -> None:
-        """
-        The peer sends no more.
-        """
-        self.halves.append("read")
-
-    def writeConnectionLost(self) -> None:
-        """
-        We send no more.
-        """
-        self.halves.append("write")
-
-
 @pytest.mark.parametrize("first", ["opener", "acceptor"])
 def test_halfClose(backend: str, first: str) -> None:
     """
@@ -307,6 +282,23 @@ def test_transferArrivesIdentical(backend: str, trouble: dict[str, float]) -> No
     assert hashlib.sha256(theirs.data).digest() == hashlib.sha256(there).digest()
     assert bytes(recorder.data) == back
     assert isinstance(theirs.reason, ConnectionDone)
+
+
+def test_abortAfterEnd(backend: str) -> None:
+    """
+    An abort reaches a peer that has heard the end before, and says nothing itself.
+    """
+    pair = Pair(backend).connect()
+    there = HalfCloser()
+    pair.b.streams.onIncoming = lambda service, s: s.accept(there)
+    stream, recorder = pair.open()
+    stream.loseWriteConnection()
+    pair.until(lambda: there.halves == ["read"])
+    assert there.reason is None
+    stream.abortConnection()
+    pair.until(lambda: there.reason is not None and recorder.reason is not None)
+    assert isinstance(there.reason, ConnectionLost)
+    assert (pair.a.streams.count, pair.b.streams.count) == (0, 0)
 
 
 def test_sessionLost(backend: str) -> None:

@@ -5,12 +5,13 @@ Streams over a connection of bytes, on a clock.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -19,7 +20,7 @@ from punchd.errors import NotAllowed, PeerUnavailable, ProtocolViolation
 from punchd.session.stream import Stream
 from punchd.session.tube import CHUNK, Kind, Tube, errorOf
 
-from .pair import Recorder
+from .pair import HalfCloser, Recorder
 
 ALICE, BOB = "a" * 52, "b" * 52
 
@@ -77,12 +78,12 @@ class Two:
         self.clock.advance(0)
 
 
-def opened() -> tuple[Two, Recorder, Recorder]:
+def opened(make: Callable[[], Any] = Recorder) -> tuple[Two, Any, Any]:
     """
     @return: an open stream, and the protocols at both ends.
     """
     two = Two()
-    alice, bob = Recorder(), Recorder()
+    alice, bob = make(), make()
     two.a.stream.attach(alice)
     two.run()
     two.incoming[0].accept(bob)
@@ -193,6 +194,21 @@ def test_refused() -> None:
     two.run()
     assert failures[0].check(NotAllowed)
     assert all(wire.ended or wire.disconnecting for wire in two.wires)
+
+
+def test_abortAfterEnd() -> None:
+    """
+    An abort is one though the end of the same direction was heard before, and goes
+    on from one stream to the next.
+    """
+    two, alice, bob = opened(HalfCloser)
+    two.a.stream.loseWriteConnection()
+    two.run()
+    assert bob.halves == ["read"] and bob.reason is None
+    two.a.stream.abortConnection()
+    two.run()
+    assert isinstance(bob.reason, ConnectionLost)
+    assert isinstance(alice.reason, ConnectionAborted)
 
 
 def test_programDies() -> None:
