@@ -4,18 +4,12 @@ The grid as a page of the documentation.
 
 from __future__ import annotations
 
-import argparse
-import os
-import platform
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timezone
 from statistics import median
-from typing import TYPE_CHECKING
 
 from punchd.testing.trial import Outcome
 
-if TYPE_CHECKING:
-    from .grid import Row
+from .results import OURS, Conditions, Row
 
 _HEAD = """\
 The grid, measured
@@ -29,11 +23,14 @@ on a machine with {cores} cores, a load of {load:.0f} and Linux {kernel};
 {delay:g} ms each way between any two public addresses{more}.
 
 Each pair of kinds (:doc:`howto/lab`) is one line: the path that came about, the
-strategy that found it, the seconds until both sides were direct, the packets and the
-bindings that it took.  Where there were several runs, seconds, packets and bindings
-are medians.  ``cgnat-KIND`` is a NAT of that kind at the carrier behind a
-port-restricted one at home; ``lan`` and ``isolated`` are neighbours behind one NAT,
-whom their own network joins, or keeps apart.
+strategy that found it, the seconds until the first byte was back and until both sides
+were direct, the packets and the bindings that it took, and where the path is relayed,
+the cause that ``punchd why`` tells the user of A and that of B (:doc:`verdicts`).
+Where there were several runs, seconds, packets and bindings are medians.
+``cgnat-KIND`` is a NAT of that kind at the carrier behind a port-restricted one at
+home; ``lan`` and ``isolated`` are neighbours behind one NAT, whom their own network
+joins, or keeps apart; ``+35/s`` means so many new flows a second of other people
+through each NAT.
 
 Our seconds begin with the dial, so they have the exchange of offer and answer in
 them, two ways through the rendezvous and back.  What is relayed is so from the first
@@ -72,8 +69,8 @@ def table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     return "\n".join([rule, text[0], rule, *text[1:], rule, ""])
 
 
-def _seconds(found: Sequence[Outcome]) -> str:
-    times = [each.seconds for each in found if each.seconds is not None]
+def _seconds(seconds: Iterable[float | None]) -> str:
+    times = [each for each in seconds if each is not None]
     if not times:
         return "\\-"
     most = f" (most {max(times):.2f})" if len(times) > 1 else ""
@@ -90,18 +87,24 @@ def _path(found: Sequence[Outcome]) -> str:
     )
 
 
-def _line(row: Row) -> list[str]:
-    found = row.found["punchd"]
+def cellsOf(row: Row) -> list[str]:
+    """
+    @return: what L{COLUMNS} name, of our own trials of one pair.
+    """
+    found = row.found[OURS]
     by = sorted({strategy for each in found for strategy in each.by})
-    kindA, kindB = row.cell.name.split(",")
+    causes = dict.fromkeys(" / ".join(each.causes) for each in found if each.causes)
+    kindA, kindB = row.name.split(",")
     return [
         kindA,
         kindB,
         _path(found),
         ", ".join(by) or "\\-",
-        _seconds(found),
+        _seconds(each.firstByte for each in found),
+        _seconds(each.seconds for each in found),
         f"{median(each.packets for each in found):g}",
         f"{median(each.bindings for each in found):g}",
+        "; ".join(causes) or "\\-",
     ]
 
 
@@ -113,51 +116,56 @@ def _beside(row: Row) -> Iterable[list[str]]:
             first,
             name,
             f"{direct} of {len(found)}",
-            _seconds(found),
+            _seconds(each.seconds for each in found),
             f"{median(each.packets for each in found):g}",
             f"{median(each.bindings for each in found):g}",
         ]
         first = "\\"
 
 
-_COLUMNS = ("A", "B", "path", "by", "seconds", "packets", "bindings")
+COLUMNS = (
+    "A",
+    "B",
+    "path",
+    "by",
+    "first byte",
+    "direct",
+    "packets",
+    "bindings",
+    "why relayed",
+)
 _TITLES = {"simulator": "In the simulator", "lab": "In the kernel lab"}
 
 
-def page(
-    rows: Sequence[Row],
-    absent: Sequence[str],
-    command: str,
-    arguments: argparse.Namespace,
-) -> str:
+def page(rows: Sequence[Row], absent: Sequence[str], conditions: Conditions) -> str:
     """
     @param absent: why peers are not there, a sentence each.
 
     @return: the page.
     """
     more = ""
-    if arguments.foreign:
-        more += f", {arguments.foreign:g} foreign flows a second"
-    if arguments.loss:
-        more += f", {arguments.loss:.0%} loss"
+    if conditions.foreign:
+        more += f", {conditions.foreign:g} foreign flows a second"
+    if conditions.loss:
+        more += f", {conditions.loss:.0%} loss"
     parts = [
         _HEAD.format(
-            command=command,
-            date=datetime.now(timezone.utc).date(),
-            cores=os.cpu_count(),
-            load=os.getloadavg()[2],
-            kernel=platform.release().partition("-")[0],
-            delay=1000 * arguments.delay,
+            command=conditions.command,
+            date=conditions.date,
+            cores=conditions.cores,
+            load=conditions.load,
+            kernel=conditions.kernel,
+            delay=1000 * conditions.delay,
             more=more,
         )
     ]
     for where, title in _TITLES.items():
-        here = [row for row in rows if row.where == where]
+        here = [row for row in rows if row.where == where and OURS in row.found]
         if here:
             parts.append(f"{title}\n{'-' * len(title)}\n")
-            kept = sum(row.asExpected() for row in here)
+            kept = sum(not row.contradictions() for row in here)
             parts.append(f"{len(here)} pairs, {kept} as ``grid.toml`` expects.\n")
-            parts.append(table(_COLUMNS, map(_line, here)))
+            parts.append(table(COLUMNS, map(cellsOf, here)))
     compared = [row for row in rows if len(row.found) > 1]
     if compared or absent:
         title = "Beside other systems"

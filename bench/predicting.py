@@ -79,8 +79,8 @@ def score(names: Iterable[str], seeds: int, foreign: float) -> Iterator[str]:
     @return: a line for each kind: how often each was right.
     """
     predictors = {name: pluginNamed(IPortPredictor, name) for name in names}
-    for kind, group in grid().groups.items():
-        if kind == "open" or group in ("blocked", "only443"):
+    for kind in grid().groups:
+        if kind == "open" or grid().blocksUdp(kind):
             continue
         words = [
             f"{name} {sum(once(each, kind, s, foreign) for s in range(seeds))}/{seeds}"

@@ -27,6 +27,8 @@ class Cell:
     @ivar foreign: whether it has to be so with other people's flows, too.
     @ivar sameNat: both are behind one NAT.
     @ivar isolated: and their network keeps them apart.
+    @ivar causes: what C{punchd why} has to tell the user of A and that of B of a
+        relayed path.
     """
 
     kinds: tuple[str, str]
@@ -35,6 +37,7 @@ class Cell:
     foreign: bool = False
     sameNat: bool = False
     isolated: bool = False
+    causes: tuple[str, str] = ("", "")
 
     @property
     def name(self) -> str:
@@ -96,6 +99,8 @@ class Trouble:
 
 
 _OF_NAT = ("flowRate", "tableSize")
+#: The groups from which no UDP gets out.
+_BLOCKED = ("blocked", "sixblocked", "only443")
 
 
 class Grid:
@@ -146,8 +151,32 @@ class Grid:
         first, second = sorted((self.groups[kindA], self.groups[kindB]))
         row = self._expected[first, second]
         return Cell(
-            (kindA, kindB), row["path"], frozenset(row["by"]), row.get("foreign", False)
+            (kindA, kindB),
+            row["path"],
+            frozenset(row["by"]),
+            row.get("foreign", False),
+            causes=self._causes(kindA, kindB),
         )
+
+    def blocksUdp(self, kind: str) -> bool:
+        """
+        @return: whether no UDP gets out there.
+        """
+        return self.groups[kind] in _BLOCKED
+
+    def _causes(self, kindA: str, kindB: str) -> tuple[str, str]:
+        return self._cause(kindA, kindB), self._cause(kindB, kindA)
+
+    def _cause(self, here: str, there: str) -> str:
+        """
+        @return: why the user behind C{here} has no direct path.
+        """
+        blocked, far = self.blocksUdp(here), self.blocksUdp(there)
+        if here == "proxyonly":
+            return "proxy-only"
+        if blocked:
+            return "udp-blocked-on-both-sides" if far else "udp-blocked-here"
+        return "udp-blocked-at-the-peer" if far else "out-of-reach"
 
     def named(self, name: str) -> Cell:
         """
@@ -178,6 +207,7 @@ class Grid:
                 frozenset(row["by"]),
                 sameNat=True,
                 isolated=row.get("isolated", False),
+                causes=(row.get("cause", ""),) * 2,
             )
             for row in self._neighbours
         ]

@@ -13,6 +13,7 @@ from twisted.internet.protocol import Protocol
 
 from punchd.forward.rules import Allowance, Allowances
 from punchd.identity import Identity
+from punchd.net.proxy import Proxy
 from punchd.net.tls import ServerCredentials
 from punchd.services.client import PunchClient
 from punchd.services.rendezvous import Rendezvous, Settings
@@ -21,6 +22,7 @@ from punchd.session.stream import Stream
 from punchd.signaling.url import RendezvousURL
 
 from .host import Host
+from .proxy import startProxy
 from .scenario import Scenario
 
 
@@ -114,6 +116,7 @@ class Pair:
         )
         self.services = Services()
         self.services.made["echo"] = Echo
+        self._proxy: Proxy | None = None
         self._credentials = ServerCredentials(Identity.create())
         self.rendezvous = self.startRendezvous()
         self.a = self.startClient(scenario.hostA, self.identityA)
@@ -147,13 +150,18 @@ class Pair:
         """
         others = (self.identityA, self.identityB)
         allowed = [Allowance(i.peerId, None) for i in others if i is not identity]
+        options = dict(self.options)
+        here = {self.scenario.hostA: 0, self.scenario.hostB: 1}.get(host)
+        if here is not None and self.scenario.kinds[here] == "proxyonly":
+            proxy = self._proxy = self._proxy or startProxy(self.network)
+            options.setdefault("proxyFor", lambda host: proxy)
         client = PunchClient(
             host,
             identity,
             self.urls(),
             Allowances(allowed),
             self.services,
-            **self.options,
+            **options,
         )
         client.privilegedStartService()
         client.startService()

@@ -48,6 +48,7 @@ NATS: dict[str, dict[str, Any]] = {
     "multiaddress": {"mapping": APD, "allocation": RandomPorts, "paired": False},
     "udpblocked": {"blockUdp": True},
     "tcp443": {"blockUdp": True, "tcpPorts": (443,)},
+    "ipv6udpblocked": {"mapping": APD, "allocation": RandomPorts, "blockUdp": True},
     # Nothing but what an HTTP proxy, outside, lets through.
     "proxyonly": {"blockUdp": True, "tcpPorts": (3128,)},
 }
@@ -84,8 +85,8 @@ def kinds() -> list[str]:
     @return: the kinds of hosts.  Each NAT is also there as that of a carrier,
         with a port-restricted one at home, as C{cgnat-KIND}, and C{cgnat} is
         short for C{cgnat-portrestricted}; C{ipv6} has a symmetric NAT for IPv4
-        beside a firewall for IPv6, C{ipv6only} the firewall; C{lan} is for
-        L{Scenario} alone.
+        beside a firewall for IPv6, C{ipv6udpblocked} the same without UDP,
+        C{ipv6only} the firewall; C{lan} is for L{Scenario} alone.
     """
     return [*NATS, "open", "cgnat", "ipv6", "ipv6only", "lan"]
 
@@ -176,9 +177,9 @@ def makeHost(
         )
         gate = f"{plan.shared}.1"
     hosts = [inside]
-    if kind == "ipv6":
-        kind = "symmetric"
+    if kind in ("ipv6", "ipv6udpblocked"):
         hosts.append(plan.six)
+        kind = "symmetric" if kind == "ipv6" else kind
     routers.append(
         makeNat(
             network,
@@ -198,6 +199,7 @@ class Scenario:
     """
     A rendezvous host and two sides.
 
+    @ivar kinds: of A and of B.
     @ivar network: the network.
     @ivar rendezvous: the host of the rendezvous, with two public addresses.
     @ivar hostA: one host.
@@ -244,6 +246,7 @@ class Scenario:
                 raise ValueError(f"one NAT cannot be both {kindA} and {kindB}")
             sameNat = True
             kindA = kindB = "portrestricted" if kindA == "lan" else kindA
+        self.kinds = (kindA, kindB)
         self.network = Network(seed, link or Link(delay, loss=loss), hops)
         self.clock = self.network.clock
         self.rendezvous = self._makeRendezvous(rendezvousNat)

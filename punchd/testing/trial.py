@@ -4,14 +4,12 @@ One trial of a pair: the whole product in the simulator, or in the kernel lab.
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,9 @@ from punchd.session.report import describe
 from .clock import SimulationTimeout
 from .grid import Cell, Trouble
 from .lab import Lab
+from .lab.namespaces import Namespace
 from .lab.product import Product
+from .lab.proxy import startProxy
 from .link import Link
 from .pair import Pair
 from .scenario import Scenario
@@ -42,6 +42,9 @@ class Outcome:
     @ivar packets: checks sent by both sides.
     @ivar probes: those of strategies beyond plain checks, of the busier side.
     @ivar bindings: what they took of the NATs, of the busier side.
+    @ivar causes: what C{punchd why} tells the user of A and that of B, where the
+        path is not direct.
+    @ivar error: a sentence, if it came to no trial.
     """
 
     connected: bool = False
@@ -52,6 +55,8 @@ class Outcome:
     packets: int = 0
     probes: int = 0
     bindings: int = 0
+    causes: tuple[str, ...] = ()
+    error: str = ""
 
     @property
     def direct(self) -> bool:
@@ -59,6 +64,20 @@ class Outcome:
         Whether the relay is out of it.
         """
         return self.path in ("direct", "tcp")
+
+    def toDict(self) -> dict[str, Any]:
+        """
+        @return: what JSON can carry.
+        """
+        return {**asdict(self), "by": sorted(self.by), "causes": list(self.causes)}
+
+    @classmethod
+    def fromDict(cls, data: Mapping[str, Any]) -> Outcome:
+        """
+        @return: what L{toDict} has written.
+        """
+        kept = {**data, "by": frozenset(data["by"]), "causes": tuple(data["causes"])}
+        return cls(**kept)
 
 
 def _pathOf(sessions: Sequence[Mapping[str, Any]]) -> str | None:
@@ -178,16 +197,17 @@ def _simulate(pair: Pair, patience: float) -> Outcome:
 
 
 @contextmanager
-def running(lab: Lab, *options: str) -> Generator[Product, None, None]:
+def running(lab: Lab, folder: Path, *options: str) -> Generator[Product, None, None]:
     """
     The product in a lab; B publishes an echo, A forwards a port to it.
 
+    @param folder: for states and logs; its path must be short, as the control
+        socket is in it.
     @param options: of both clients.
     """
-    # A short path: the control socket's may have 108 bytes.
-    folder = Path(tempfile.mkdtemp(prefix="punchd-"))
     product = Product(lab, folder)
     try:
+        _startProxies(lab, folder)
         product.startRendezvous()
         program = f"--publish=echo=tcp:127.0.0.1:{_PROGRAM}"
         product.startClient("b", program, *options)
@@ -196,7 +216,19 @@ def running(lab: Lab, *options: str) -> Generator[Product, None, None]:
         yield product
     finally:
         product.close()
-        shutil.rmtree(folder)
+
+
+def _startProxies(lab: Lab, folder: Path) -> None:
+    """
+    Give hosts behind nothing but a proxy one, and tell them by the environment.
+    """
+    hosts: list[tuple[Namespace, Namespace, str]] = [
+        (lab.hostA, lab.routerA, lab.kinds[0]),
+        (lab.hostB, lab.routerB, lab.kinds[1]),
+    ]
+    for host, router, kind in hosts:
+        if kind == "proxyonly":
+            host.environment["https_proxy"] = startProxy(router, folder)
 
 
 _ECHO = (
@@ -210,7 +242,8 @@ _ECHO = (
 
 def inLab(
     lab: Lab,
-    expected: str,
+    folder: Path,
+    cell: Cell,
     *,
     patience: float = 45.0,
     settle: float = 6.0,
@@ -218,12 +251,15 @@ def inLab(
 ) -> Outcome:
     """
     @param lab: one that is open; our programs run in it until this returns.
-    @param expected: the path that there should be.
-    @param patience: seconds to wait for a direct path.
-    @param settle: seconds to wait for one where a relayed one is expected.
+    @param folder: see L{running}.
+    @param cell: what should come of it.
+    @param patience: seconds to wait for a direct path, and where a relayed one is
+        expected, for the cause to be told.
+    @param settle: the least seconds to wait for a direct path where a relayed one
+        is expected.
     @param options: of both clients.
     """
-    with running(lab, *options) as product:
+    with running(lab, folder, *options) as product:
         quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         echo = lab.hostB.python("-I", "-c", _ECHO, text=True, **quiet)
         assert echo.stdout is not None
@@ -239,23 +275,27 @@ def inLab(
                     firstByte = time.monotonic() - began
             except OSError:
                 pass
-            return _watch(product, firstByte, began, patience, settle, expected)
+            outcome = _watch(product, firstByte, cell, began + patience, began + settle)
+            echo.kill()
+            return outcome
 
 
 def _watch(
     product: Product,
     firstByte: float | None,
-    began: float,
-    patience: float,
-    settle: float,
-    expected: str,
+    cell: Cell,
+    until: float,
+    settled: float,
 ) -> Outcome:
-    until = began + (settle if expected == "relayed" else patience)
     while True:
         sessions = [s for s in (product.session(letter) for letter in "ab") if s]
         found = _pathOf(sessions)
-        if found in ("direct", "tcp") or time.monotonic() > until:
+        now = time.monotonic()
+        if found in ("direct", "tcp") or now > until:
             break
+        if cell.path == "relayed" and now > settled and found == "relayed":
+            if _causes(product) == cell.causes:
+                break
         time.sleep(0.05)
     direct = [s["secondsToDirect"] for s in sessions]
     known = [each for each in direct if each is not None]
@@ -265,4 +305,17 @@ def _watch(
         for verdict in session["verdicts"]
     ]
     seconds = max(known) if found in ("direct", "tcp") and known else None
-    return _outcome(sessions, firstByte, seconds, max(probes, default=0))
+    outcome = _outcome(sessions, firstByte, seconds, max(probes, default=0))
+    return outcome if outcome.direct else replace(outcome, causes=_causes(product))
+
+
+def _causes(product: Product) -> tuple[str, ...]:
+    found = []
+    for letter, other in ("ab", "ba"):
+        try:
+            told = product.ask(letter, "why", peer=product.ids[other])
+        except RuntimeError:
+            # It has no session yet.
+            told = {"cause": ""}
+        found.append(str(told["cause"]))
+    return tuple(found)

@@ -15,27 +15,12 @@ from tests.product.talk import product
 pytestmark = pytest.mark.timeout(240)
 
 GRID = grid()
-BLOCKED = ("blocked", "only443")
 CELLS = [
     (kindA, kindB)
     for kindA, kindB in combinations_with_replacement(GRID.groups, 2)
     # The simulator's hosts do not punch TCP.
     if GRID.cell(kindA, kindB).path != "direct"
 ]
-
-
-def expected(kindA: str, kindB: str) -> tuple[str, str]:
-    """
-    @return: the causes that the user of A and that of B should be told.
-    """
-    here, there = (GRID.groups[kind] in BLOCKED for kind in (kindA, kindB))
-    if here and there:
-        return ("udp-blocked-on-both-sides",) * 2
-    if here:
-        return "udp-blocked-here", "udp-blocked-at-the-peer"
-    if there:
-        return "udp-blocked-at-the-peer", "udp-blocked-here"
-    return ("out-of-reach",) * 2
 
 
 @pytest.mark.parametrize("part", range(6))
@@ -57,7 +42,7 @@ def test_causes(part: int) -> None:
                 pair.b.why(pair.identityA.peerId),
             ]
             causes = tuple(str(each["cause"]) for each in found)
-            if causes != expected(kindA, kindB):
+            if causes != GRID.cell(kindA, kindB).causes:
                 wrong.append((kindA, kindB, causes))
             assert all(each["advice"] for each in found)
     assert wrong == []

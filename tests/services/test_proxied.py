@@ -4,78 +4,15 @@ A client to whom nothing is open but an HTTP proxy.
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from twisted.internet.endpoints import TCP4ClientEndpoint
-from twisted.internet.protocol import Factory, Protocol
 
 from punchd.net.proxy import Proxy
 from punchd.testing.pair import Pair
+from punchd.testing.proxy import HOST as PROXY
+from punchd.testing.proxy import startProxy
 from punchd.testing.scenario import Scenario
 from tests.services.meeting import Client, Meeting
 from tests.services.test_approach import refusalOf
-
-PROXY = "203.0.113.77"
-
-
-class Connecting(Protocol):
-    """
-    A proxy: it connects to where it is asked to, if that is port 443.
-    """
-
-    def __init__(self, reactor: Any, password: bytes | None) -> None:
-        self._reactor = reactor
-        self._password = password
-        self._other: Any = None
-
-    def dataReceived(self, data: bytes) -> None:
-        """
-        Answer the request, then pass everything on.
-        """
-        transport: Any = self.transport
-        if self._other is not None:
-            self._other.transport.write(data)
-        elif self._password is not None and self._password not in data:
-            transport.write(b"HTTP/1.1 407 Who\r\n\r\n")
-        else:
-            host, port = data.split()[1].decode().split(":")
-            if port != "443":
-                transport.write(b"HTTP/1.1 403 No\r\n\r\n")
-                return
-            endpoint = TCP4ClientEndpoint(self._reactor, host, int(port))
-            factory: Any = Factory.forProtocol(Protocol)
-            factory.noisy = False
-            endpoint.connect(factory).addCallbacks(
-                self._reached, lambda _: transport.write(b"HTTP/1.1 502 No\r\n\r\n")
-            )
-
-    def _reached(self, other: Any) -> None:
-        transport: Any = self.transport
-        self._other = other
-        other.dataReceived = transport.write
-        other.connectionLost = lambda reason: transport.loseConnection()
-        transport.write(b"HTTP/1.1 200 OK\r\n\r\n")
-
-    def connectionLost(self, reason: Any = None) -> None:
-        """
-        End the other connection.
-        """
-        if self._other is not None:
-            self._other.transport.loseConnection()
-
-
-def startProxy(network: Any, password: bytes | None = None) -> Proxy:
-    """
-    Start a proxy in the simulator.
-
-    @param password: what a request has to contain.
-    """
-    host = network.addHost("proxy", PROXY)
-    factory: Any = Factory.forProtocol(lambda: Connecting(host.reactor, password))
-    factory.noisy = False
-    host.reactor.listenTCP(3128, factory)
-    return Proxy(PROXY, 3128)
 
 
 def join(meeting: Meeting, proxy: Proxy) -> Client:
@@ -136,8 +73,7 @@ def test_session() -> None:
     A session runs over the relay, through the proxy.
     """
     scenario = Scenario("proxyonly", "portrestricted", 1)
-    proxy = startProxy(scenario.network)
-    pair = Pair(scenario, proxyFor=lambda host: proxy)
+    pair = Pair(scenario)
     for client in (pair.a, pair.b):
         pair.network.runUntil(client.whenRegistered(), 10.0)
     pair.network.advance(2.0)

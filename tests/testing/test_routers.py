@@ -171,7 +171,7 @@ def testOverlap() -> None:
 
 
 #: No UDP passes there.
-_BLOCKED = ("udpblocked", "tcp443", "proxyonly")
+_BLOCKED = ("udpblocked", "tcp443", "proxyonly", "ipv6udpblocked")
 
 
 @pytest.mark.parametrize("kind", sorted({*kinds(), "cgnat-symmetric"} - {"lan"}))

@@ -223,6 +223,13 @@ def udpBlocked(gate: Gate) -> str:
     return _router(forwarded="meta l4proto udp drop")
 
 
+def symmetricNoUdp(gate: Gate) -> str:
+    """
+    As L{symmetric}, without any UDP.
+    """
+    return _router("masquerade fully-random", forwarded="meta l4proto udp drop")
+
+
 def tcp443(gate: Gate) -> str:
     """
     A port-restricted NAT that lets nothing out but TCP to port 443.
@@ -321,6 +328,9 @@ KINDS: dict[str, Kind] = {
         (symmetric,),
         "address and port-dependent",
         ipv6=True,
+    ),
+    "ipv6udpblocked": Kind(
+        "as ipv6, but no UDP at all", (symmetricNoUdp,), ipv6=True, udp=False
     ),
     "udpblocked": Kind(
         "port-restricted for TCP, no UDP at all", (udpBlocked,), udp=False

@@ -155,9 +155,13 @@ class Product:
         """
         End all programs in good order.
         """
-        for name in ("a", "b", "rendezvous"):
-            if name in self.processes and self.processes[name].poll() is None:
-                self.end(name)
+        for names in (("a", "b"), ("rendezvous",)):
+            alive = [x for x in names if x in self.processes]
+            alive = [x for x in alive if self.processes[x].poll() is None]
+            for name in alive:
+                self.processes[name].terminate()
+            for name in alive:
+                self.processes.pop(name).wait(15)
         for state in self.states.values():
             state.close()
 
