@@ -83,12 +83,12 @@ class Attempt:
 
 
 @implementer(ITraversalStrategy)
-class Fresh:
+class NewPort:
     """
     Both sides take a socket that nobody knows yet.
     """
 
-    name = "fresh"
+    name = "new-port"
 
     def odds(self, ours: Any, theirs: Any) -> float:
         """
@@ -103,4 +103,4 @@ class Fresh:
         return Attempt(field)
 
 
-fresh = Fresh()
+newPort = NewPort()

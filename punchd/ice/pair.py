@@ -18,7 +18,16 @@ from .timing import Series
 Key = tuple[Address, Address]
 
 #: Candidates of these sources give their name to a path, whatever their type.
-_TELLING = ("tcp", "spray", "predicted", "opener", "mapped")
+_TELLING = (
+    "tcp",
+    "spray",
+    "predicted",
+    "fresh",
+    "reversal",
+    "optimistic",
+    "opener",
+    "mapped",
+)
 #: And those of these do not.
 _PLAIN = tuple(str(each.value) for each in CandidateType)
 

@@ -50,6 +50,8 @@ def toDict(model: PortModel, now: float) -> dict[str, Any]:
     if model.independent and model.mapped:
         localPort, address = model.mapped[0]
         found["mapped"] = [localPort, *address]
+    if model.open:
+        found["open"] = True
     return found
 
 
@@ -89,6 +91,7 @@ def fromDict(value: object, now: float) -> PortModel:
             for host, port, age in _rows(value.get("anchors", []), 3)
         ),
         mapped=_mapped(value.get("mapped")),
+        open=value.get("open") is True,
     )
     if sum(share for _, share in hosts) > 1.001:
         raise ValueError("the hosts' shares are more than everything")

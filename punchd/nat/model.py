@@ -87,6 +87,7 @@ class PortModel:
     @ivar mapped: the outside addresses of sockets, by local port; not sent to
         peers but for the first.
     @ivar used: outside ports that are taken by sockets of ours.
+    @ivar open: whether there is an address at which everybody gets in.
     @ivar predictor: the L{IPortPredictor<punchd.interfaces>} plugin that explains
         the samples better than we can; not sent to peers.
     @ivar observed: what it explains.
@@ -105,6 +106,7 @@ class PortModel:
     anchors: tuple[Anchor, ...] = ()
     mapped: tuple[tuple[int, Address], ...] = ()
     used: frozenset[int] = frozenset()
+    open: bool = False
     predictor: Any = field(default=None, compare=False, repr=False)
     observed: tuple[Any, ...] = field(default=(), compare=False, repr=False)
 

@@ -16,8 +16,9 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 SETTLE: Final = 15.0
 
 #: What a path may be made possible by; everything else is another plugin's.
-_PATHS = ("host", "srflx", "prflx", "mapped", "ipv6", "opener", "predicted", "spray")
-STRATEGIES: Final = frozenset({*_PATHS, "tcp", "relay", "none"})
+_PLAIN = ("host", "srflx", "prflx", "mapped", "ipv6", "opener")
+_MORE = ("reversal", "fresh", "predicted", "spray", "optimistic", "tcp")
+STRATEGIES: Final = frozenset({*_PLAIN, *_MORE, "relay", "none"})
 
 
 class Outcomes:

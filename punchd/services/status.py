@@ -41,8 +41,8 @@ class PathStatus(TypedDict):
     """
     The path that carries a session.
 
-    C{strategy} is one of host, srflx, prflx, mapped, ipv6, opener, predicted,
-    spray, tcp, relay.
+    C{strategy} is one of host, srflx, prflx, mapped, ipv6, opener, reversal, fresh,
+    predicted, spray, optimistic, tcp, relay, or the name of somebody else's.
     """
 
     kind: Literal["direct", "relayed"] | None

@@ -116,6 +116,9 @@ class Context:
     @ivar proxied: whether nothing but an HTTP proxy leads to the rendezvous.
     @ivar surveyed: called with the outside address of the punching socket; gives
         the model of our NAT and when it was measured, if that is sure.
+    @ivar publicHost: the host at which the rendezvous sees our connection, L{None}
+        if that is not ours.
+    @ivar doors: gives the addresses of ours at which everybody gets in.
     @ivar servers: STUN servers of the rendezvous, at best on two hosts.
     @ivar budget: what attempts to get through may cost.
     @ivar strategies: L{ITraversalStrategy<punchd.interfaces>} plugins.
@@ -146,6 +149,8 @@ class Context:
     surveyed: Callable[[Address | None], tuple[PortModel, float] | None] = (
         lambda mapped: None
     )
+    publicHost: str | None = None
+    doors: Callable[[], Sequence[Address]] = tuple
     servers: Sequence[Address] = ()
     budget: Budget = field(default_factory=Budget)
     strategies: Sequence[Any] = ()

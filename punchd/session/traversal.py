@@ -53,6 +53,8 @@ _SPACING: Final = 5.0
 #: Seconds that a pair which works has to prove itself.
 _PROOF: Final = 2.0
 _ASSUMED_RTT: Final = 0.2
+#: What a path is called whose pair was known before the peer came by it.
+_PLAIN: Final = ("host", "srflx", "prflx")
 
 
 @implementer(IDatagramReceiver)
@@ -205,6 +207,7 @@ class Traversal:
         """
         running = self._coordinator.running
         strategy = self._coordinator.strategy
+        came = self._coordinator.waits and pair.strategy in _PLAIN
         evidence = self._coordinator.success(self._driver.now())
         self._backoff.reset()
         self.stop()
@@ -215,7 +218,7 @@ class Traversal:
         if not running:
             # It was never needed: there is nothing to tell.
             self._drop()
-        elif strategy is not None and pair.strategy == strategy:
+        elif strategy is not None and (pair.strategy == strategy or came):
             found = {
                 **evidence,
                 "local": textOf(pair.local.base),
@@ -340,6 +343,8 @@ class Traversal:
             context.openerTtl,
             context.servers,
             context.surveyed(mapped),
+            context.publicHost if mapped is None else mapped[0],
+            context.doors(),
         )
 
     # --- coordinator.Sockets

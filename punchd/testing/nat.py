@@ -100,6 +100,7 @@ class Nat(Firewall):
         self._flows: dict[tuple[str, Address, Address], Mapping] = {}
         self._claims: dict[tuple[str, Address, Address], float] = {}
         self._pairs: dict[str, str] = {}
+        self._wedged: set[Address] = set()
 
     def reset(self) -> None:
         """
@@ -161,6 +162,13 @@ class Nat(Firewall):
         mapping = self._byOutside.get((protocol, outside))
         if mapping is not None:
             self._remove(protocol, mapping)
+
+    def wedge(self, inside: Address) -> None:
+        """
+        Let flows that C{inside} begins from now on lead nowhere, as a router does
+        that remembers them from when its line was down.
+        """
+        self._wedged.add(inside)
 
     # --- outward ------------------------------------------------------------
 
@@ -233,7 +241,7 @@ class Nat(Firewall):
         @return: a flow for C{packet}, or why there is none.
         """
         protocol, inside, remote = packet.protocol, packet.source, packet.destination
-        refused = self._admit(now)
+        refused = "wedged" if inside in self._wedged else self._admit(now)
         if refused:
             return refused
         key = self._key(protocol, inside, remote)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from punchd.core import Address
 from punchd.ice.candidate import isPairable
 from punchd.nat.model import PortModel
+from punchd.stun.address import isForbiddenPeer
 
 from .events import Connect, Locate, Shot, Terrain
 from .field import Attempt
@@ -50,6 +51,8 @@ class Ground:
         self.openerTtl = terrain.openerTtl
         self.main = terrain.main
         self.mapped = terrain.mapped
+        self.publicHost = terrain.publicHost
+        self.doors = terrain.doors
         self.name = ""
         self._coordinator = coordinator
         self.entropy = coordinator.entropy
@@ -138,16 +141,37 @@ class Ground:
         """
         return self._allowance.budget.waitFor(count, now)
 
+    def claim(self, remote: Address) -> bool:
+        """
+        @return: whether a few shots may go there.
+        """
+        host, port = remote
+        if port < LEAST_PORT or isForbiddenPeer(host):
+            return False
+        return host in self.hosts or self._mayClaim(host)
+
+    def _mayClaim(self, host: str) -> bool:
+        """
+        @return: whether the peer may say that it is there.
+        """
+        if host not in self._claimed and len(self._claimed) >= MAX_CLAIMED:
+            return False
+        self._claimed.add(host)
+        return True
+
     def shoot(
         self, base: Address, remote: Address, ttl: int | None, now: float
     ) -> bool:
         """
         @return: whether a check leaves.
         """
-        if self._ended or remote[0] not in self.hosts or remote[1] < LEAST_PORT:
+        observed = remote[0] in self.hosts
+        if not observed and remote[0] not in self._claimed:
+            return False
+        if self._ended or remote[1] < LEAST_PORT:
             return False
         flow = (base, remote)
-        if not self._allowance.send(flow not in self._flows, now):
+        if not self._allowance.send(flow not in self._flows, now, observed=observed):
             return False
         self._flows.add(flow)
         self._coordinator.events.append(Shot(base, remote, ttl, self.name))
@@ -182,10 +206,8 @@ class Ground:
         host, port = remote
         if self._ended or port < LEAST_PORT or not isPairable(remote):
             return False
-        if host not in self.hosts and host not in self._claimed:
-            if len(self._claimed) >= MAX_CLAIMED:
-                return False
-            self._claimed.add(host)
+        if host not in self.hosts and not self._mayClaim(host):
+            return False
         if not self._allowance.connect(now):
             return False
         self._coordinator.events.append(Connect(base, remote))

@@ -20,6 +20,8 @@ LEAST_PAUSE: Final = 5.0
 #: TCP ports, and connections tried, of one attempt: a spray before leaves them.
 MAX_STREAMS: Final = 8
 MAX_CONNECTS: Final = 96
+#: Packets of one attempt to hosts at which nobody has observed the peer.
+MAX_UNOBSERVED: Final = 16
 
 
 class Budget:
@@ -153,12 +155,13 @@ class Allowance:
     @ivar flows: how many flows it has made.
     @ivar streams: how many TCP ports it has opened.
     @ivar connects: how many TCP connections it has tried.
+    @ivar unobserved: how many packets went where the peer only says that it is.
     """
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
         self.sockets = self.probes = self.flows = 0
-        self.streams = self.connects = 0
+        self.streams = self.connects = self.unobserved = 0
         self._reserved = 0
 
     def openSocket(self) -> bool:
@@ -200,15 +203,19 @@ class Allowance:
         self._reserved += self.budget.take(max(0, wanted - self._reserved), now)
         return self._reserved
 
-    def send(self, newFlow: bool, now: float) -> bool:
+    def send(self, newFlow: bool, now: float, *, observed: bool = True) -> bool:
         """
+        @param observed: whether the rendezvous has observed the peer there.
+
         @return: whether one more packet may leave.
         """
-        if self.probes >= self.budget.maxProbes or (
-            newFlow and not self.reserve(1, now)
-        ):
+        spent = self.probes >= self.budget.maxProbes or (
+            not observed and self.unobserved >= MAX_UNOBSERVED
+        )
+        if spent or (newFlow and not self.reserve(1, now)):
             self.budget.refused += 1
             return False
+        self.unobserved += not observed
         if newFlow:
             self._reserved -= 1
             self.flows += 1

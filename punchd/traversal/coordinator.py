@@ -13,6 +13,7 @@ hosts at which the rendezvous has observed the peer.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from punchd.core import Address, Datagram, Entropy
@@ -23,13 +24,11 @@ from .budget import Allowance, Budget
 from .events import Concluded, Over, Sockets, Tell, Terrain
 from .lease import Lease
 from .measuring import Fit, Measuring
-from .plan import plan, why
+from .plan import inVain, plan, why
 from .verdict import Outcome, Reason, Verdict
 
 #: Seconds to wait for the peer's model, and for the leader's next word.
 PATIENCE: Final = 20.0
-#: Strategies that end so have not missed an open port.
-_NO_MISSES: Final = {Reason.OUT_OF_REACH, Reason.NOT_POSSIBLE, Reason.NOT_CONNECTED}
 SPRAY_PATIENCE: Final = 60.0
 
 
@@ -85,6 +84,15 @@ class Coordinator:
         The name of the strategy at work.
         """
         return None if self._ground is None else self._ground.name
+
+    @property
+    def waits(self) -> bool:
+        """
+        Whether that waits for the peer to come to us.
+        """
+        return self._ground is not None and getattr(
+            self._ground.attempt, "waits", False
+        )
 
     # --- commands
 
@@ -148,14 +156,14 @@ class Coordinator:
             self._proceed(now)
         elif what == "begin" and not self.leader:
             self._takeModel(body, now)
-            self._conclude(Reason.NOT_HIT, now)
+            self._conclude(None, now)
             self._follow(str(body.get("strategy")), body.get("lease"), now)
         elif what == "refuse" and self.leader and self._ground is not None:
             self._conclude(self._reasonOf(body), now)
             self._proceed(now)
         elif what == "over" and not self.leader:
             self._takeModel(body, now)
-            self._conclude(Reason.NOT_HIT, now)
+            self._conclude(None, now)
             self._finish(self._reasonOf(body), now)
         elif what == "act" and self._ground is None:
             self._lease.keep(body)
@@ -188,7 +196,8 @@ class Coordinator:
         """
         How our NAT chooses ports, as far as it was measured.
         """
-        return self.measuring.model or PortModel()
+        model = self.measuring.model or PortModel()
+        return replace(model, open=bool(self._terrain.doors))
 
     def _measure(self, now: float) -> None:
         self.measuring.measure(self._terrain, self._measured, now)
@@ -221,7 +230,8 @@ class Coordinator:
             elif not self._lease.ask(strategy):
                 continue
             return
-        self._finish(self._inVain(), now)
+        measured = bool(self.model.samples and self._theirs.samples)
+        self._finish(inVain(self._reasons, self._planned, measured), now)
 
     def _tellBegin(self, strategy: Any, now: float) -> None:
         word = {"do": "begin", "strategy": strategy.name, "lease": self._lease.name}
@@ -254,18 +264,6 @@ class Coordinator:
         for body in said:
             self.told(body, now)
 
-    def _inVain(self) -> Reason:
-        """
-        @return: why nothing is left to try.
-        """
-        missed = self._reasons - _NO_MISSES
-        if missed == {Reason.BUSY} or (self._planned and not self._reasons):
-            return Reason.BUSY
-        if missed:
-            return Reason.NOT_HIT
-        measured = self.model.samples and self._theirs and self._theirs.samples
-        return Reason.OUT_OF_REACH if measured else Reason.NOT_MEASURED
-
     def _start(self, strategy: Any, now: float) -> None:
         self._terrain = self._survey()
         self._until = now + (SPRAY_PATIENCE if strategy.name == "spray" else PATIENCE)
@@ -285,10 +283,13 @@ class Coordinator:
         else:
             self._until = now + PATIENCE
 
-    def _conclude(self, reason: Reason, now: float, **evidence: object) -> None:
+    def _conclude(self, reason: Reason | None, now: float, **evidence: object) -> None:
         ground = self._ground
         if ground is None:
             return
+        # The leader has ended it.
+        failure: Reason = getattr(ground.attempt, "failure", Reason.NOT_HIT)
+        reason = reason or failure
         self._endGround()
         found = {**ground.evidence(now), **evidence}
         self._reasons.add(reason)
@@ -345,8 +346,7 @@ class Coordinator:
         Something became of a TCP port.
         """
         ground = self._ground
-        told = ground and getattr(ground.attempt, "streamHappened", None)
-        if told:
+        if told := ground and getattr(ground.attempt, "streamHappened", None):
             told(event, now)
 
     # --- the contract of a core object

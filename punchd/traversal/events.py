@@ -164,6 +164,8 @@ class Terrain:
     @ivar streamServers: STUN servers over TCP.
     @ivar surveyed: how our NAT chooses ports and when that was measured, if it was
         before.
+    @ivar publicHost: our public host for IPv4, if it is known by any means.
+    @ivar doors: addresses of ours at which everybody gets in.
     """
 
     servers: Sequence[Address]
@@ -174,3 +176,5 @@ class Terrain:
     openerTtl: int | None
     streamServers: Sequence[Address] = ()
     surveyed: tuple[PortModel, float] | None = None
+    publicHost: str | None = None
+    doors: Sequence[Address] = ()

@@ -7,7 +7,7 @@ L{punchd.traversal.coordinator.Coordinator}.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
 from punchd.core import Address, Entropy
@@ -19,6 +19,9 @@ from .verdict import Reason
 class Attempt(Protocol):
     """
     One attempt of a strategy, at one of the two peers; both have one.
+
+    It may have C{failure}, the L{Reason} of an attempt that the leader ends, and
+    C{waits}, whether the peer comes to us, so that its path is due to us, too.
     """
 
     def start(self, now: float) -> None:
@@ -58,6 +61,8 @@ class Field(Protocol):
     @ivar openerTtl: the hop limit of packets that open our NAT only.
     @ivar main: the punching socket, L{None} without one.
     @ivar mapped: where the rendezvous sees that.
+    @ivar publicHost: our public host for IPv4, if it is known by any means.
+    @ivar doors: addresses of ours at which everybody gets in.
     """
 
     ours: PortModel
@@ -68,6 +73,8 @@ class Field(Protocol):
     openerTtl: int | None
     main: Address | None
     mapped: Address | None
+    publicHost: str | None
+    doors: Sequence[Address]
     entropy: Entropy
 
     def open(self) -> Address | None:
@@ -95,6 +102,12 @@ class Field(Protocol):
         @return: seconds until so many could be.
         """
 
+    def claim(self, remote: Address) -> bool:
+        """
+        @return: whether a few shots may go there although nobody has observed the
+            peer at that host: it is a public one, and one of few.
+        """
+
     def shoot(
         self, base: Address, remote: Address, ttl: int | None, now: float
     ) -> bool:
@@ -102,7 +115,7 @@ class Field(Protocol):
         Send an ICE check.
 
         @return: whether the budget allowed it, and the peer was observed at that
-            host.
+            host, or L{claim} let it pass.
         """
 
     def openStream(self, family: int) -> Address | None:

@@ -45,8 +45,11 @@ STRATEGIES: Final = {
     "mapped": "through a port that a router opened on request",
     "ipv6": "over IPv6, past the firewalls",
     "opener": "through a hole, after a packet that only our own router saw",
+    "reversal": "one side lets everybody in, and the other came to it",
+    "fresh": "through a hole, from fresh sockets in place of one that was stuck",
     "predicted": "through a hole at a port that was predicted",
     "spray": "through a hole found by trying many ports",
+    "optimistic": "through a hole at the port that a NAT was hoped to keep",
     "tcp": "over TCP, opened from both sides at once",
     "relay": "through the relay",
 }
@@ -125,8 +128,11 @@ ATTEMPTS: Final = {
     "relay": "Relay",
     "restart": "Asking the peer for new paths",
     "traversal": "Getting through both NATs",
+    "reversal": "Coming to the side that lets everybody in",
+    "fresh": "Fresh sockets on both sides",
     "predicted": "Predicting the NATs' next ports",
     "spray": "Trying many ports",
+    "optimistic": "Trying the socket's own port",
     "tcp": "TCP opened from both sides",
 }
 

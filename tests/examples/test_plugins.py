@@ -66,7 +66,7 @@ def running(pair: Pair) -> Iterator[Pair]:
         (IForwarder, "forwarder", "say"),
         (IPathPolicy, "policy", "frugal"),
         (IRelayTransport, "transport", "tunnel"),
-        (ITraversalStrategy, "strategy", "fresh"),
+        (ITraversalStrategy, "strategy", "newPort"),
     ],
 )
 def testWhole(interface: Any, name: str, plugin: str) -> None:
@@ -111,8 +111,8 @@ def testSource() -> None:
 
 def testStrategy() -> None:
     """A pair that spoiled its ports becomes direct by fresh ones."""
-    fresh = shown("strategy").fresh
-    for strategies, kind in (([], "relayed"), ([fresh], "direct")):
+    newPort = shown("strategy").newPort
+    for strategies, kind in (([], "relayed"), ([newPort], "direct")):
         pair = Pair(
             Scenario("noinputfilter", "portrestricted", 1), strategies=strategies
         )
@@ -122,8 +122,8 @@ def testStrategy() -> None:
             pair.network.advance(5.0)
             (session,) = pair.a.status()["sessions"]
             assert session["path"]["kind"] == kind
-    assert session["path"]["strategy"] == "fresh"
-    (verdict,) = [v for v in session["verdicts"] if v["strategy"] == "fresh"]
+    assert session["path"]["strategy"] == "new-port"
+    (verdict,) = [v for v in session["verdicts"] if v["strategy"] == "new-port"]
     assert verdict["outcome"] == "succeeded"
 
 

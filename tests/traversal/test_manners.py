@@ -243,6 +243,40 @@ def test_refused() -> None:
     assert follower.shots == []
 
 
+@pytest.mark.parametrize("host", ["192.168.1.1", "127.0.0.1", "224.0.0.1", "x"])
+def test_claimedHost(host: str) -> None:
+    """
+    A guess goes to public hosts only.
+    """
+    follower = Follower(Allocation.ENDPOINT_INDEPENDENT)
+    follower.hear(0.0, do="measure")
+    unknown = PortModel().toDict(0.0)
+    follower.hear(0.1, do="begin", strategy="optimistic", model=unknown)
+    follower.hear(0.2, do="act", strategy="optimistic", round=1, at=[host, 4000])
+    follower.run(0.2, 5.0)
+    assert follower.shots == []
+
+
+def test_claims() -> None:
+    """
+    However often a peer has us guess, few packets go where it was not observed.
+    """
+    follower = Follower(Allocation.ENDPOINT_INDEPENDENT)
+    follower.hear(0.0, do="measure")
+    unknown = PortModel().toDict(0.0)
+    now = 0.1
+    for number in range(1, 30):
+        follower.hear(now, do="begin", strategy="optimistic", model=unknown)
+        for round in range(1, 12):
+            at = [f"203.0.113.{number}", 4000 + round]
+            body = {"strategy": "optimistic", "round": round, "at": at}
+            follower.hear(now, do="act", **body)
+            now += 0.5
+            follower.run(now - 0.5, now)
+    assert 4 <= len(follower.shots) <= 16
+    assert {shot.base for _, shot in follower.shots} == {MAIN}
+
+
 @pytest.mark.parametrize(
     "body",
     [

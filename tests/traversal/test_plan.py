@@ -4,6 +4,8 @@ Tests for L{punchd.traversal.plan} and the odds of the strategies.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,7 +39,9 @@ MODELS = {
     ),
     "block": PortModel(Allocation.BLOCK, 0.99, 8, 2048, 3071, hosts=HOSTS),
     "random": PortModel(Allocation.RANDOM, 0.99, 8, hosts=HOSTS),
+    "unknown": PortModel(),
 }
+MODELS["open"] = replace(MODELS["independent"], open=True)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +49,12 @@ MODELS = {
     [
         ("sequential", "independent", ["predicted", "tcp"]),
         ("sequential", "sequential", ["predicted", "tcp"]),
-        ("independent", "independent", ["predicted", "tcp"]),
+        ("independent", "independent", ["fresh", "tcp"]),
+        ("open", "independent", ["reversal", "fresh", "tcp"]),
+        ("open", "random", ["reversal", "spray", "tcp"]),
+        ("unknown", "independent", ["optimistic", "tcp"]),
+        ("unknown", "unknown", ["optimistic", "tcp"]),
+        ("unknown", "random", ["tcp"]),
         ("random", "independent", ["spray", "tcp"]),
         ("block", "independent", ["spray", "tcp"]),
         ("random", "random", ["tcp"]),
@@ -67,11 +76,13 @@ def test_plan(ours: str, theirs: str, expected: list[str]) -> None:
 
 def test_filtered() -> None:
     """
-    Where a side gets no UDP through, nothing is left but TCP.
+    Where a side gets no UDP through, nothing is left but TCP, and a guess.
     """
     for each in MODELS.values():
         for a, b in ((PortModel(), each), (each, PortModel())):
-            assert [every.name for every in plan(BUILTIN, a, b)] == ["tcp"]
+            found = [every.name for every in plan(BUILTIN, a, b)]
+            assert set(found) - {"reversal", "optimistic"} == {"tcp"}
+            assert found[-1] == "tcp"
 
 
 def test_doubt() -> None:

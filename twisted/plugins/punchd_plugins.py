@@ -14,7 +14,14 @@ from punchd.net.plugins import TLS as RelayTLS
 from punchd.net.plugins import UDP as RelayUDP
 from punchd.portmap.plugins import PortMapping
 from punchd.services.plugins import Admission, LogSink, Memory
-from punchd.traversal.builtin import TCP, Prediction, Spray
+from punchd.traversal.builtin import (
+    TCP,
+    Fresh,
+    Optimistic,
+    Prediction,
+    Reversal,
+    Spray,
+)
 from punchd.traversal.policy import Kind, Quality
 
 rendezvous = ServiceMaker(
@@ -49,8 +56,11 @@ parity = Predictor(
 block = Predictor("block", "block", "Any port of a block.")
 random = Predictor("random", "random", "Any port at all.")
 
+reversal = Reversal()
+fresh = Fresh()
 predicted = Prediction()
 spray = Spray()
+optimistic = Optimistic()
 tcp = TCP()
 
 quality = Quality()
