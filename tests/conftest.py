@@ -305,8 +305,11 @@ class _Ignore:
 
 def pytest_configure(config: pytest.Config) -> None:
     """
-    Keep Twisted from printing critical events by itself.
+    Keep Twisted from printing critical events by itself, and nohup from making the
+    programs that tests start deaf to a hang-up.
     """
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     globalLogBeginner.beginLoggingTo(
         [_Ignore()], redirectStandardIO=False, discardBuffer=True
     )

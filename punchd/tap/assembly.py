@@ -184,8 +184,8 @@ class Client(MultiService):
         """
         with oneSentence(self._program):
             super().startService()
-        # What was started to survive a hang-up does.
-        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        # Under nohup too: to read the files again survives a hang-up as well.
+        if signal.getsignal(signal.SIGHUP) in (signal.SIG_DFL, signal.SIG_IGN):
             self._hangUp = signal.signal(signal.SIGHUP, self._hungUp)
         # What has been made by now stays: looking through it again and again costs
         # a dial milliseconds.

@@ -81,8 +81,8 @@ class Server(MultiService):
         allowFiles()
         with oneSentence(self._program):
             super().startService()
-        # What was started to survive a hang-up does.
-        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        # Under nohup too: to read the files again survives a hang-up as well.
+        if signal.getsignal(signal.SIGHUP) in (signal.SIG_DFL, signal.SIG_IGN):
             self._catch(signal.SIGHUP, self._reloadSaying)
         notify("READY=1")
 
