@@ -7,12 +7,13 @@ Up to three sockets are used, so that nothing is measured that was changed by
 measuring:
 
   - the first is asked for its mapping; it may be the punching socket, of which
-    nothing more is wanted than what the rendezvous asks of it anyway;
+    little more is wanted than what the rendezvous asks of it anyway;
   - the second has never sent anything to the server's alternate address, else
     its filter would let answers from there in whatever kind it is; answers
     from elsewhere may even claim its port in some NATs, so that it must be a
     spare one;
-  - the second and the third send to each other's outside addresses.
+  - the first and the last send to each other's outside addresses, which opens
+    the punching socket's filter to nobody but ourselves.
 
 With one socket only, filtering is tested before mapping, and there is no hairpin
 test.  Silence is an answer in most of these tests, and each question is sent six
@@ -234,16 +235,16 @@ class Discovery:
         self._ask(Step.MAPPING3, self._sockets[0], self._alternate, waits, now)
 
     def _hairpin(self, now: float) -> None:
-        # Of two sockets the first would have to join in, which is left alone.
+        # What the second sends is left to the filtering tests.
         if len(self._sockets) < 3 or not self._translated:
             return
-        second, third = self._mapped.get(Step.SPARE2), self._mapped.get(Step.SPARE3)
-        if second is None or third is None:
+        first, third = self._mapped.get(Step.MAPPING1), self._mapped.get(Step.SPARE3)
+        if first is None or third is None:
             return
         waits = patience(self._rtt or self._guess)
         # Both ways, as a filter may want (RFC 4787, 6 leaves it on).
-        self._ask(Step.HAIRPIN, self._sockets[1], third, waits, now)
-        self._ask(Step.HAIRPIN, self._sockets[2], second, waits, now)
+        self._ask(Step.HAIRPIN, self._sockets[0], third, waits, now)
+        self._ask(Step.HAIRPIN, self._sockets[2], first, waits, now)
 
     def _differs(self, test: Step) -> bool:
         mapped = self._mapped.get(test)

@@ -34,7 +34,8 @@ from punchd.nat.steps import Discovered, StepEnded
 from punchd.signaling.url import RendezvousURL
 from punchd.stun.address import family
 
-from .survey import Knowledge, Sockets, Survey
+from .sockets import Sockets
+from .survey import Knowledge, Survey
 
 #: Seconds to wait for a TCP connection.
 PATIENCE: Final = 4.0

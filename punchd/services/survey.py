@@ -1,21 +1,19 @@
 """
-Getting to know the NAT: the discovery and the samples for the port model, on
-spare sockets, so that the punching socket's mapping and filter are left alone.
+Getting to know the NAT: the discovery, with the punching socket where there is one,
+and the samples for the port model, on spare sockets.  Those, and a spare one for the
+filtering tests, leave the punching socket's filter closed to all but the servers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from typing import Any, Final, Protocol, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import CannotListenError
-from zope.interface import implementer
 
-from punchd.core import Address, Core, Datagram
-from punchd.interfaces import IDatagramPort, IDatagramReceiver, INetwork
+from punchd.core import Address
+from punchd.interfaces import INetwork
 from punchd.nat.allocation import Allocation, PortModel, fit
 from punchd.nat.behavior import Mapping, NatBehavior
 from punchd.nat.discovery import Discovery
@@ -29,8 +27,10 @@ from punchd.nat.lifetime import (
 from punchd.nat.sample import Sample
 from punchd.nat.sampling import Sampled, Sampler
 from punchd.nat.steps import Discovered
-from punchd.net.driver import Driver
+from punchd.net.punching import PunchingSocket
 from punchd.stun.address import family
+
+from .sockets import Progress, Sockets
 
 #: Sockets for the discovery and for samples.
 SOCKETS: Final = 3
@@ -41,20 +41,6 @@ SAMPLERS: Final = 4
 SLOWLY: Final = 0.25
 
 _T = TypeVar("_T")
-
-#: Is told of what happens meanwhile.
-Progress = Callable[[object], None]
-
-
-class Starting(Core, Protocol):
-    """
-    A core object that begins when it is told to.
-    """
-
-    def start(self, now: float) -> None:
-        """
-        Begin.
-        """
 
 
 def _ignore(event: object) -> None:
@@ -102,112 +88,6 @@ class Knowledge:
         return model.kind.value
 
 
-@implementer(IDatagramReceiver)
-class Sockets:
-    """
-    I am spare sockets, and run a core object on them.
-    """
-
-    def __init__(self, network: INetwork, kind: int) -> None:
-        """
-        @param kind: the address family, 4 or 6.
-        """
-        self._network = network
-        self._kind = kind
-        self._ports: dict[int, IDatagramPort] = {}
-        self._driver: Driver | None = None
-        self._waiting: Deferred[Any] | None = None
-
-    def open(self, count: int) -> list[Address]:
-        """
-        Open sockets, of odd and even ports in turn if chance allows.
-
-        @return: their addresses; fewer when there are none to be had.
-        """
-        found: list[Address] = []
-        for attempt in range(3 * count):
-            if len(found) == count:
-                break
-            with suppress(CannotListenError):
-                port = self._network.listenDatagram(self, self._kind, "", 0)
-                address: Address = port.getHost()
-                if address[1] % 2 != len(found) % 2 and attempt < 2 * count:
-                    port.close()
-                    continue
-                self._ports[address[1]] = port
-                found.append(address)
-        return found
-
-    def close(self, address: Address) -> None:
-        """
-        Close one socket.
-        """
-        port = self._ports.pop(address[1], None)
-        if port is not None:
-            port.close()
-
-    def closeAll(self) -> None:
-        """
-        Close them all; what runs on them is cancelled.
-        """
-        waiting, self._waiting = self._waiting, None
-        if self._driver is not None:
-            self._driver.stop()
-            self._driver = None
-        for address in list(self._ports):
-            self._ports.pop(address).close()
-        if waiting is not None:
-            waiting.cancel()
-
-    def run(self, core: Starting, until: type[_T], progress: Progress) -> Deferred[_T]:
-        """
-        Run a core object that has a command C{start}.
-
-        @return: fires with its event of the type C{until}.
-        """
-        waiting: Deferred[_T] = Deferred(lambda _: self._stop())
-        self._waiting = waiting
-
-        def told(event: object) -> None:
-            if isinstance(event, until):
-                self._stop()
-                if self._waiting is waiting:
-                    self._waiting = None
-                    waiting.callback(event)
-            else:
-                progress(event)
-
-        self._driver = Driver(core, self._send, told, self._network.reactor)
-        self._driver.call(core.start)
-        return waiting
-
-    def command(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """
-        Call a command of the core object that runs.
-        """
-        if self._driver is not None:
-            self._driver.call(function, *arguments)
-
-    def _stop(self) -> None:
-        driver, self._driver = self._driver, None
-        if driver is not None:
-            driver.stop()
-
-    def _send(self, datagrams: Sequence[Datagram]) -> None:
-        for each in datagrams:
-            port = None if each.local is None else self._ports.get(each.local[1])
-            if port is not None:
-                # The bound host is the wildcard: the kernel chooses.
-                port.send(replace(each, local=None))
-
-    def datagramReceived(self, data: bytes, local: Address, remote: Address) -> None:
-        """
-        Something came to one of the sockets.
-        """
-        if self._driver is not None:
-            self._driver.datagramReceived(data, local, remote)
-
-
 class Survey:
     """
     I measure, one thing at a time.
@@ -215,8 +95,15 @@ class Survey:
     @ivar running: whether I do so now.
     """
 
-    def __init__(self, network: INetwork) -> None:
+    def __init__(
+        self, network: INetwork, punching: PunchingSocket | None = None
+    ) -> None:
+        """
+        @param punching: the socket whose NAT it is; a spare one stands for it if
+            there is none.
+        """
         self._network = network
+        self._punching = punching
         self.fit: Callable[[Sequence[Sample]], PortModel] = fit
         self._sockets: Sockets | None = None
 
@@ -265,7 +152,8 @@ class Survey:
         progress: Progress,
     ) -> Knowledge:
         network = self._network
-        opened = sockets.open(SOCKETS)
+        opened = sockets.borrow()
+        opened += sockets.open(SOCKETS - len(opened))
         if not opened:
             return Knowledge()
         discovery = Discovery(
@@ -369,7 +257,7 @@ class Survey:
     def _begin(self, kind: int) -> Sockets:
         if self._sockets is not None:
             raise RuntimeError("one thing at a time")
-        self._sockets = Sockets(self._network, kind)
+        self._sockets = Sockets(self._network, kind, self._punching)
         return self._sockets
 
     def _ended(self, result: _T, sockets: Sockets) -> _T:

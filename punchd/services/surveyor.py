@@ -14,9 +14,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from punchd.core import Address
-from punchd.interfaces import INetwork
 from punchd.nat.behavior import Filtering, Mapping
 from punchd.nat.model import PortModel
+from punchd.net.punching import PunchingSocket
 
 from .status import NatStatus
 from .survey import Knowledge, Survey
@@ -41,15 +41,16 @@ class Surveyor:
 
     log = Logger()
 
-    def __init__(self, network: INetwork, wanted: Callable[[], bool]) -> None:
+    def __init__(self, socket: PunchingSocket, wanted: Callable[[], bool]) -> None:
         """
+        @param socket: whose NAT it is.
         @param wanted: asked before each survey whether anybody wants it.
         """
         self.knowledge: Knowledge | None = None
         self.onSurveyed: Callable[[Knowledge, Address], object] = lambda *_: None
-        self._network = network
+        self._network = socket.network
         self._wanted = wanted
-        self.survey = Survey(network)
+        self.survey = Survey(socket.network, socket)
         self._waiting: IDelayedCall | None = None
         self._hosts: list[tuple[str, str]] = []
 

@@ -113,7 +113,7 @@ def test_loss(kind: str, seed: int) -> None:
 
 
 def test_filterUntouched() -> None:
-    """The punching socket sends nothing but mapping tests."""
+    """The punching socket sends nothing but mapping tests, and to ourselves."""
     field = Field("restricted")
     sockets = field.sockets(3)
     field.run(Discovery(SERVER, sockets, field.host.entropy), Discovered)
@@ -122,7 +122,22 @@ def test_filterUntouched() -> None:
         for (source, remote) in field.network.sent
         if source[1] == sockets[0][1] and source[0] == "192.168.1.2"
     }
-    assert sent == {SERVER, OTHER}
+    # This NAT keeps ports.
+    assert sent == {SERVER, OTHER, ("198.51.100.10", sockets[2][1])}
+
+
+def test_hairpinOfTheFirst() -> None:
+    """It is the first socket that meets another by its outside address."""
+    field = Field("hairpin")
+    sockets = field.sockets(3)
+    found = field.run(Discovery(SERVER, sockets, field.host.entropy), Discovered)
+    assert found.behavior.hairpin
+    numbers = {
+        source[1]
+        for source, remote in field.network.sent
+        if remote[0] == "198.51.100.10" and source[0] == "192.168.1.2"
+    }
+    assert numbers == {sockets[0][1], sockets[2][1]}
 
 
 def test_progress() -> None:

@@ -181,20 +181,33 @@ def test_status() -> None:
     assert both.clock.getDelayedCalls() == []
 
 
-def test_punchingSocketIsLeftAlone() -> None:
-    """The survey sends nothing from the punching socket, and closes its own."""
-    both = pair("portrestricted")
+@pytest.mark.parametrize(
+    ("kind", "hairpin"), [("hairpin", True), ("restricted", False)]
+)
+def test_punchingSocket(kind: str, hairpin: bool) -> None:
+    """
+    The punching socket itself asks for its mapping, and sends to ourselves by our
+    outside address; nobody else gets in by that.  The survey closes its own sockets,
+    and listens to nobody any more.
+    """
+    both = pair(kind)
     port = both.a.socket.bases()[0][1]
+    routes = set(both.a.socket.demux._remotes)
     capture = both.network.capture(
         "sent", matches=lambda r: r.where == "hostA" and r.protocol == "udp"
     )
     both.network.advance(10.0)
     records = capture.stop()
     assert {r.source[1] for r in records} - {port}
-    destinations = {r.destination[0] for r in records if r.source[1] == port}
-    assert destinations <= set(RENDEZVOUS_HOSTS)
-    # Nothing but the keepalives, which the rendezvous would get anyway.
-    assert sum(r.source[1] == port for r in records) <= 4
+    destinations = {r.destination for r in records if r.source[1] == port}
+    ourselves = {each for each in destinations if each[0] == "198.51.100.10"}
+    # One question, sent again where nothing comes back.
+    assert len(ourselves) == 1
+    assert {host for host, _ in destinations - ourselves} <= set(RENDEZVOUS_HOSTS)
+    assert both.a.status()["nat"]["hairpin"] is hairpin
+    assert set(both.a.socket.demux._remotes) == routes
+    # Six of that, and little beside the keepalives.
+    assert sum(r.source[1] == port for r in records) <= 6 + 8
     assert len(both.scenario.hostA._datagramPorts) == 2
     both.stop()
 
