@@ -12,6 +12,7 @@ from zope.interface import implementer
 
 from punchd.core import Address
 from punchd.interfaces import IRunReceiver
+from punchd.nat.behavior import Filtering
 from punchd.net.demux import isSession
 from punchd.net.driver import Driver
 from punchd.net.runs import RunReceiver
@@ -59,6 +60,7 @@ class Presence(RunReceiver):
         self.onSeen: Callable[[str], object] = lambda host: None
         self.surveyor = Surveyor(context.socket, lambda: context.mode != "relay")
         context.surveyed = self.surveyor.model
+        context.doors = self._doors
         self.openerTtl = OpenerTtl(context.socket.network, self._ttlMeasured)
 
     def registered(self, registration: Registration) -> None:
@@ -93,9 +95,24 @@ class Presence(RunReceiver):
         self._observedHost = registration.observedHost
         reached = registration.reached
         context.proxied = reached is not None and reached.proxied
+        seen = self._observedHost
+        context.publicHost = None if context.proxied or ":" in seen else seen or None
         self._measureTtl()
         if self._surveyed is not None:
             self.surveyor.soon(*self._surveyed)
+
+    def _doors(self) -> list[Address]:
+        """
+        @return: where everybody gets in over IPv4: by a NAT that filters nobody, or
+            by a port that a router opened for us.
+        """
+        gathering, found = self.context.gathering, []
+        mapped, known = gathering.mapped.get(4), self.surveyor.knowledge
+        if mapped is not None and known is not None and self.surveyor.model(mapped):
+            if known.behavior.filtering is Filtering.ENDPOINT_INDEPENDENT:
+                found.append(mapped)
+        opened = [each for each in gathering.opened if ":" not in each[0]]
+        return found + [each for each in opened if each not in found]
 
     def setKeepalive(self, seconds: float) -> None:
         """

@@ -166,11 +166,12 @@ class Sockets:
             port = None if each.local is None else self._ports.get(each.local[1])
             if port is not None:
                 port.send(bare)
-            elif each.local == self._borrowed and self._punching is not None:
+            elif each.local is not None and each.local == self._borrowed:
+                assert self._punching is not None
                 self._route(each.remote)
                 # Some NATs do not hide an inside source from the inside.
                 for number in self._ports:
-                    self._route((self._borrowed[0], number))
+                    self._route((each.local[0], number))
                 self._punching.send([bare])
 
     def datagramReceived(self, data: bytes, local: Address, remote: Address) -> None:
