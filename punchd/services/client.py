@@ -301,9 +301,11 @@ class PunchClient(MultiService):
             raise PeerUnavailable(
                 "There was no session with that peer since the client started."
             )
-        known = self.presence.mapping
-        mapping = self.presence.surveyor.mapping(known)
-        return why(session, peer, mapping, connected=self.links.registered)
+        surveyor, registered = self.presence.surveyor, self.links.registered
+        mapping = surveyor.mapping(self.presence.mapping)
+        known = surveyor.knowledge
+        hairpin = None if known is None else known.behavior.hairpin
+        return why(session, peer, mapping, hairpin=hairpin, connected=registered)
 
     def ping(self, peer: str, count: int) -> Deferred[list[float | None]]:
         """

@@ -61,17 +61,23 @@ def describe(session: Session) -> dict[str, Any]:
 
 
 def why(
-    session: Session, name: str, mapping: str | None, *, connected: bool = True
+    session: Session,
+    name: str,
+    mapping: str | None,
+    *,
+    hairpin: bool | None = None,
+    connected: bool = True,
 ) -> dict[str, Any]:
     """
     @param name: what the user calls the peer.
     @param mapping: our NAT's mapping behaviour, if known.
+    @param hairpin: whether it does hairpinning, if known.
     @param connected: whether a rendezvous knows us now.
 
     @return: what C{punchd why --json} prints: the C{cause} by its name, all of it
         as C{text}, the C{path} of L{describe}, and what else there is.
     """
-    situation = _situationOf(session, mapping, connected)
+    situation = _situationOf(session, mapping, hairpin, connected)
     found = explain(name, situation)
     lines = [
         *found.lines,
@@ -105,7 +111,9 @@ def _changes(session: Session) -> list[str]:
     return [f"The path was changed {times},{last} because {paths.reason}."]
 
 
-def _situationOf(session: Session, mapping: str | None, connected: bool) -> Situation:
+def _situationOf(
+    session: Session, mapping: str | None, hairpin: bool | None, connected: bool
+) -> Situation:
     context, attempts, over = session.context, session.attempts, session.reason
     pair = session.paths.current if over is None else None
     retry = session.core.held.calls.get("retry")
@@ -128,6 +136,10 @@ def _situationOf(session: Session, mapping: str | None, connected: bool) -> Situ
         mode=context.mode,
         ourUdp=bool(context.gathering.mapped),
         theirUdp=bool(session.exchange.hosts),
+        sameNat=not session.exchange.hosts.isdisjoint(
+            host for host, _ in context.gathering.mapped.values()
+        ),
+        hairpin=hairpin,
         proxied=context.proxied,
         sprays=any(each.name == "spray" for each in context.strategies),
         trying=over is None and (attempts.checks.running or attempts.traversal.running),

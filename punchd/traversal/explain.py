@@ -36,6 +36,8 @@ class Situation:
     @ivar mode: C{--path}.
     @ivar ourUdp: whether the rendezvous answers us over UDP.
     @ivar theirUdp: whether it has seen the peer over UDP.
+    @ivar sameNat: whether the rendezvous sees the peer at an address of ours.
+    @ivar hairpin: whether our NAT does hairpinning, if known.
     @ivar proxied: whether nothing but an HTTP proxy leads us to it.
     @ivar sprays: whether we may spray.
     @ivar trying: whether something is being tried now.
@@ -56,6 +58,8 @@ class Situation:
     mode: str = "auto"
     ourUdp: bool = True
     theirUdp: bool = True
+    sameNat: bool = False
+    hairpin: bool | None = None
     proxied: bool = False
     sprays: bool = True
     trying: bool = False
@@ -149,6 +153,9 @@ def causeOf(situation: Situation) -> Cause:
     blocked = _blocked(situation)
     if blocked is not None:
         return blocked
+    unanswered = situation.failed("checks") is Reason.NO_ANSWER
+    if situation.sameNat and unanswered and not situation.hairpin:
+        return Cause.NO_HAIRPIN
     # Then what the most thorough attempt says.
     found = {
         Reason.BUSY: Cause.BUSY,

@@ -25,6 +25,7 @@ class Cause(Enum):
     UDP_BLOCKED_BOTH = "udp-blocked-on-both-sides"
     UDP_BLOCKED_HERE = "udp-blocked-here"
     UDP_BLOCKED_THERE = "udp-blocked-at-the-peer"
+    NO_HAIRPIN = "no-hairpin"
     BUSY = "busy"
     NO_SPRAY = "no-spray"
     OUT_OF_REACH = "out-of-reach"
@@ -69,6 +70,11 @@ REASONS: Final = {
     ),
     Cause.UDP_BLOCKED_THERE: (
         "The peer's network blocks UDP: the rendezvous never saw a packet of it."
+    ),
+    Cause.NO_HAIRPIN: (
+        "You and the peer are behind one NAT, whose own network keeps you apart, and"
+        " it does not lead back inside what is sent to its outside address"
+        " (hairpinning)."
     ),
     Cause.BUSY: (
         "Somebody else behind the same public address, or another session of yours,"
@@ -151,6 +157,10 @@ ADVICE: Final = {
     Cause.UDP_BLOCKED_HERE: "Let UDP out of your network.",
     Cause.UDP_BLOCKED_THERE: "Let UDP out of the peer's network.",
     Cause.UDP_BLOCKED_BOTH: "Let UDP out of both networks.",
+    Cause.NO_HAIRPIN: (
+        "Bring both machines into one network, such as the same Wi-Fi and not one for"
+        " guests, or switch on hairpinning (NAT loopback) in the router."
+    ),
     Cause.NO_SPRAY: "Start the clients without --no-spray, or:",
     Cause.PEER_SILENT: "See there how the client was started.",
     Cause.NO_CANDIDATES: "IPv4 on both sides, or IPv6 on both sides, would help.",

@@ -91,6 +91,18 @@ def test_relayed(
         assert causes(pair) == expected
 
 
+@pytest.mark.parametrize("kind", ["portrestricted", "symmetric"])
+def test_oneNat(kind: str) -> None:
+    """
+    Two behind one NAT that keeps them apart are told so, whatever its ports.
+    """
+    with product(kind, kind, sameNat=True, isolated=True) as pair:
+        firstByte(pair)
+        pair.network.advance(25.0)
+        assert pair.kinds() == ("relayed", "relayed")
+        assert causes(pair) == ["no-hairpin", "no-hairpin"]
+
+
 def test_direct() -> None:
     """
     A direct path is the answer itself.

@@ -267,6 +267,27 @@ def test_ended(offline: int, cause: Cause | str) -> None:
     assert ("--allow" in " ".join(found.advice)) is bool(offline)
 
 
+@pytest.mark.parametrize(
+    ("more", "cause"),
+    [
+        ({"hairpin": False}, Cause.NO_HAIRPIN),
+        ({}, Cause.NO_HAIRPIN),
+        ({"hairpin": True}, Cause.NOT_HIT),
+        ({"ourUdp": False}, Cause.UDP_BLOCKED_HERE),
+    ],
+)
+def test_oneNat(more: dict[str, Any], cause: Cause) -> None:
+    """
+    Two behind one NAT are told that it keeps them apart, unless it is known not to.
+    """
+    missed = traversal(Reason.NOT_HIT, "preserving", "preserving")
+    found = relayed(checks(), missed, sameNat=True, **more)
+    assert found.cause is cause
+    assert ("guests" in " ".join(found.advice)) is (cause is Cause.NO_HAIRPIN)
+    # Before checks have ended, nobody knows.
+    assert relayed(sameNat=True).cause is Cause.TRYING
+
+
 def test_exhausted() -> None:
     """
     A session that ended for want of a path is explained like one that has none.
