@@ -100,6 +100,28 @@ class Credit:
 
 
 @dataclass(frozen=True, slots=True)
+class Ends:
+    """
+    How long streams are whose end was sent without a byte: QUIC's library forgets
+    such an end if it is lost together with what came before it.
+
+    @ivar sizes: pairs of stream id and bytes since the stream began.
+    """
+
+    TYPE: ClassVar[int] = 8
+    sizes: tuple[tuple[int, int], ...]
+
+    def body(self) -> bytes:
+        return b"".join(_CREDIT.pack(*pair) for pair in self.sizes)
+
+    @classmethod
+    def parse(cls, body: bytes) -> Ends:
+        if len(body) % _CREDIT.size:
+            raise ProtocolViolation("A frame of ends is cut short.")
+        return cls(tuple(_CREDIT.iter_unpack(body)))
+
+
+@dataclass(frozen=True, slots=True)
 class _Opaque:
     TYPE: ClassVar[int]
     data: bytes
@@ -164,10 +186,10 @@ class Pong(_Opaque):
         return cls(body[:64])
 
 
-Frame = Auth | Hello | Credit | Candidate | Bye | Ping | Pong
+Frame = Auth | Hello | Credit | Ends | Candidate | Bye | Ping | Pong
 
 _KINDS: dict[int, type[Frame]] = {
-    kind.TYPE: kind for kind in (Auth, Hello, Credit, Candidate, Bye, Ping, Pong)
+    kind.TYPE: kind for kind in (Auth, Hello, Credit, Ends, Candidate, Bye, Ping, Pong)
 }
 
 

@@ -144,6 +144,14 @@ class Flow:
             return
         self._deliver()
 
+    def endsAt(self, length: int) -> None:
+        """
+        The peer sends so many bytes in all.
+        """
+        self.incoming.length = length
+        if self.incoming.credit.received == length and not self.incoming.ended:
+            self.dataCame(b"", True)
+
     def peerReset(self) -> None:
         """
         The peer gave up sending.

@@ -27,7 +27,7 @@ from punchd.identity import Identity
 
 from .auth import Dial
 from .channel import Channel
-from .control import Bye, Candidate, Credit, Frame, Hello, Ping, Pong
+from .control import Bye, Candidate, Credit, Ends, Frame, Hello, Ping, Pong
 from .events import (
     DatagramReceived,
     Event,
@@ -226,7 +226,7 @@ class Streams:
         if self.lost is None:
             self._early.clear()
             self._table.fail(reason)
-            self._table.later(self._tellLost, reason)
+            self._table.later(lambda: self.onLost(reason))
 
     def close(self, reason: str = "") -> None:
         """
@@ -270,20 +270,16 @@ class Streams:
             return False
         self._inside += 1
         try:
-            for credit in self._table.takeCredits():
-                self._channel.send(credit)
-            moved = self._channel.flush()
+            moved = self._flush()
             self._table.openWaiting()
             limit = self.allowance
             if limit is None and self._core.isClient and self._channel.greeted is None:
                 limit = EARLY
-            turns = self._table.turns
-            if turns.fill(limit):
+            filled = self._table.turns.fill(limit)
+            if self._table.datagrams.fill() or filled:
                 moved = True
                 self.roundTrip.measure()
-            if self._table.datagrams.fill():
-                moved = True
-                self.roundTrip.measure()
+                self._flush()
         finally:
             self._inside -= 1
         return moved
@@ -314,15 +310,17 @@ class Streams:
 
     # --- inside -------------------------------------------------------------
 
+    def _flush(self) -> bool:
+        for frame in self._table.takeFrames():
+            self._channel.send(frame)
+        return self._channel.flush()
+
     def _kick(self) -> None:
         if self._inside:
             self._kicked = True
         else:
             self._core.note(self._clock())
             self._wake()
-
-    def _tellLost(self, reason: Exception) -> None:
-        self.onLost(reason)
 
     def _break(self, error: PunchError) -> None:
         self.log.info(
@@ -381,6 +379,8 @@ class Streams:
     def _frame(self, frame: Frame) -> None:
         if isinstance(frame, Credit):
             self._table.credited(frame, self.roundTrip.seconds)
+        elif isinstance(frame, Ends):
+            self._table.ended(frame)
         elif isinstance(frame, Hello):
             self.onHello(frame.incarnation)
         elif isinstance(frame, Candidate):

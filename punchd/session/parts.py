@@ -104,6 +104,7 @@ class ReceivePart:
 
     @ivar size: how many bytes that is.
     @ivar ended: the end has come in; it may be behind bytes not taken yet.
+    @ivar length: how many bytes there are in all, L{None} while only the end tells.
     @ivar done: the user got everything, or gave up.
     @ivar discarding: the user wants no more; what comes is thrown away.
     """
@@ -112,6 +113,7 @@ class ReceivePart:
         self.size = 0
         self.credit = ReceiveCredit()
         self.ended = False
+        self.length: int | None = None
         self.done = False
         self.discarding = False
         self._chunks: deque[bytes] = deque()
@@ -126,7 +128,7 @@ class ReceivePart:
         if data and not self.done:
             self._chunks.append(data)
             self.size += len(data)
-        self.ended = self.ended or end
+        self.ended = self.ended or end or self.credit.received == self.length
         return fair
 
     def take(self) -> bytes | None:

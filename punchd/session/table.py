@@ -13,17 +13,20 @@ from twisted.python.context import call as callWithContext
 
 from punchd.errors import ProtocolViolation, ServiceFailed
 
-from .control import Credit
+from .control import Credit, Ends
 from .credit import GROWTH, INITIAL_WINDOW, Growth
 from .datagrams import Datagrams
 from .events import StreamData, StreamReset, StreamStopped
-from .flow import FAULT, Flow
+from .flow import CLOSED, FAULT, Flow
 from .quic import QuicCore
 from .stream import Stream
 from .turns import Turns
 
 #: How many streams each side may have open at once; more wait their turn.
 MAX_STREAMS = 100
+
+#: Seconds for QUIC to get the end of a stream that is complete.
+ENDLESS = 5.0
 
 #: What an honest peer can at most have sent on all streams that nobody took.
 MAX_HELD = 2 * MAX_STREAMS * INITIAL_WINDOW + GROWTH
@@ -77,6 +80,10 @@ class Table:
         self._opened = 0
         self._highest = -1
         self._credits: dict[int, int] = {}
+        # Of streams that the peer has yet to begin.
+        self._lengths: dict[int, int] = {}
+        # Those that are complete, and since when, though QUIC has not got their end.
+        self._endless: dict[int, float] = {}
         self._later: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
 
     # --- for the session ----------------------------------------------------
@@ -103,6 +110,7 @@ class Table:
         return not (
             self.turns.waiting
             or self._credits
+            or self.turns.ends
             or self._waiting
             or self.datagrams.waiting
         )
@@ -124,6 +132,8 @@ class Table:
         Open those whose turn it is.
         """
         core = self._core
+        if self._waiting and self._endless:
+            self._tidy()
         while self._waiting and self._opened < MAX_STREAMS and core.mayOpen():
             stream = self._waiting.popleft()
             stream.id = core.openStream()
@@ -131,14 +141,20 @@ class Table:
             self._opened += 1
             self.turns.add(stream)
 
-    def takeCredits(self) -> list[Credit]:
+    def takeFrames(self) -> list[Credit | Ends]:
         """
-        @return: what the peer should be told of the bytes taken here.
+        @return: what the peer should be told of the bytes taken here, and of the
+            ends of streams.
         """
-        pairs = list(self._credits.items())
-        self._credits.clear()
+        frames: list[Credit | Ends] = []
         step = Credit.LIMIT
-        return [Credit(tuple(pairs[i : i + step])) for i in range(0, len(pairs), step)]
+        for kind, told in ((Credit, self._credits), (Ends, self.turns.ends)):
+            pairs = list(told.items())
+            told.clear()
+            frames += [
+                kind(tuple(pairs[i : i + step])) for i in range(0, len(pairs), step)
+            ]
+        return frames
 
     def credited(self, credit: Credit, rtt: float | None) -> None:
         """
@@ -153,6 +169,18 @@ class Table:
                     raise ProtocolViolation("The peer took more than there was.")
                 self.turns.add(stream)
 
+    def ended(self, ends: Ends) -> None:
+        """
+        The peer tells how long streams are.
+        """
+        for id, length in ends.sizes:
+            stream = self._streams.get(id)
+            if stream is not None:
+                self._endsAt(stream, id, length)
+            elif self._isTheirs(id) and len(self._lengths) < MAX_STREAMS:
+                self._lengths[id] = length
+        self._tidy()
+
     def eventReceived(self, event: StreamData | StreamReset | StreamStopped) -> None:
         """
         Something happened on a stream.
@@ -160,11 +188,15 @@ class Table:
         @raise ProtocolViolation: the peer sends more than it may.
         """
         stream = self._streams.get(event.id) or self._begun(event)
+        if isinstance(event, StreamReset) or getattr(event, "end", False):
+            self._endless.pop(event.id, None)
         if stream is None:
             return
         if isinstance(event, StreamData):
             self.received += len(event.data)
             stream.dataCame(event.data, event.end)
+            if stream.incoming.ended and not event.end:
+                self._endless[event.id] = self._core.now
             if self.held > MAX_HELD:
                 raise ProtocolViolation("The peer sends without credit.")
         elif isinstance(event, StreamReset):
@@ -286,23 +318,46 @@ class Table:
 
     # --- inside -------------------------------------------------------------
 
+    def _endsAt(self, stream: Stream, id: int, length: int) -> None:
+        before = stream.incoming.ended
+        stream.endsAt(length)
+        if stream.incoming.ended and not before:
+            self._endless[id] = self._core.now
+
+    def _tidy(self) -> None:
+        """
+        Have QUIC be done with streams whose end seems to be lost, lest they count
+        for ever among those that may be open.
+        """
+        now = self._core.now
+        for id, since in list(self._endless.items()):
+            if now - since >= ENDLESS:
+                del self._endless[id]
+                self._core.stopStream(id, CLOSED)
+
     def _streamOf(self, id: int) -> Stream | None:
         return self._streams.get(id)
 
     def _counted(self) -> None:
         self.later(lambda: self.onCount(self.count))
 
+    def _isTheirs(self, id: int) -> bool:
+        """
+        @return: whether that is a stream that the peer has yet to begin.
+        """
+        return id & 3 == (1 if self._core.isClient else 0) and id > self._highest
+
     def _begun(self, event: StreamData | StreamReset | StreamStopped) -> Stream | None:
         """
         @return: the stream that the peer begins with this event, if it does.
         """
         id = event.id
-        theirs = 1 if self._core.isClient else 0
-        if id & 3 == theirs and id > self._highest:
+        if self._isTheirs(id):
             # What lies between has begun, too, but nothing of it came yet.
-            first = theirs if self._highest < 0 else self._highest + 4
+            first = id & 3 if self._highest < 0 else self._highest + 4
             for other in range(first, id + 4, 4):
-                self._streams[other] = Stream(self, other, "", opener=False)
+                begun = self._streams[other] = Stream(self, other, "", opener=False)
+                begun.incoming.length = self._lengths.pop(other, None)
             self._highest = id
             self._counted()
             return self._streams[id]

@@ -27,10 +27,12 @@ class Turns:
     Takes from each stream in turn.
 
     @ivar sent: bytes taken since the session began.
+    @ivar ends: the lengths of the streams whose end went alone lately, by id.
     """
 
     def __init__(self, core: QuicCore) -> None:
         self.sent = 0
+        self.ends: dict[int, int] = {}
         self._core = core
         self._round: deque[Stream] = deque()
 
@@ -84,6 +86,8 @@ class Turns:
             self.sent += len(data)
             total += len(data)
             moved = True
+            if end and not data:
+                self.ends[stream.id] = stream.outgoing.credit.sent
             if not core.sendStream(stream.id, data, end):
                 stream.peerStopped()
             if not stream.sendable():
