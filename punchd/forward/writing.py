@@ -2,8 +2,9 @@
 Writing at once.
 
 Twisted's TCP transport keeps what is written until the reactor has asked the kernel
-whether there is room: a turn of the reactor and three system calls for each keystroke.
-A little data for a connection that has sent everything finds room nearly always.
+whether there is room: a turn of the reactor and three system calls for each keystroke,
+and one more copy of what is much.  Data for a connection that has sent everything finds
+room nearly always.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import Any, Final
 
 from twisted.internet.tcp import Connection
 
-#: Bytes for which it is worth to try.
-LITTLE: Final = 1 << 14
+#: The most bytes for which it is tried: what Twisted sends in one call.
+ONCE: Final = 1 << 17
 
 
 def writerOf(transport: Any) -> Callable[[bytes], object]:
@@ -26,7 +27,7 @@ def writerOf(transport: Any) -> Callable[[bytes], object]:
         return write
 
     def writeNow(data: bytes) -> None:
-        if len(data) <= LITTLE and _idle(transport):
+        if len(data) <= ONCE and _idle(transport):
             # What went wrong the reactor will find out, too.
             sent = transport.writeSomeData(data)
             if isinstance(sent, int) and sent > 0:

@@ -1,7 +1,8 @@
 """
 The QUIC library behind L{punchd.session.quic.QuicCore}: qh3, by its public
-interface only.  Another one may stand in by providing L{Backend}; the tests
-run aioquic through the same suite.
+interface; two short cuts past it are marked, and missed by nobody when they are gone.
+Another one may stand in by providing L{Backend}; the tests run aioquic through the same
+suite.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import logging
 import ssl
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Protocol, cast
 
 from cryptography import x509
@@ -99,6 +101,11 @@ class Backend(Protocol):
         Feed several datagrams at once.
         """
 
+    def datagramsToSend(self, connection: Connection, now: float) -> list[bytes]:
+        """
+        @return: what the connection wants to send now.
+        """
+
     def sendBufferSize(self, connection: Connection, streamId: int | None) -> int:
         """
         @return: stream bytes that were not sent once yet, of one stream or all.
@@ -151,6 +158,14 @@ class Qh3:
         self, connection: Any, datagrams: Sequence[bytes], addr: Any, now: float
     ) -> None:
         connection.receive_many_datagrams(list(datagrams), addr, now)
+
+    def datagramsToSend(self, connection: Any, now: float) -> list[bytes]:
+        # The public method does several calls more for each datagram: a tenth of
+        # what sending costs.  This name is internal, too.
+        poll = getattr(getattr(connection, "_core", None), "poll_transmit", None)
+        if poll is None:
+            return [data for data, _ in connection.datagrams_to_send(now)]
+        return [transmit[0] for transmit in iter(partial(poll, now), None)]
 
     def sendBufferSize(self, connection: Any, streamId: int | None) -> int:
         return cast(int, connection.get_send_buffer_size(streamId))

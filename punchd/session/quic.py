@@ -367,7 +367,7 @@ class QuicCore:
         self._work = False
         for connection in self._all():
             try:
-                out += [data for data, _ in connection.datagrams_to_send(self.now)]
+                out += self._backend.datagramsToSend(connection, self.now)
             except Exception as e:
                 self.counters[type(e).__name__] += 1
         if out:

@@ -13,7 +13,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.tcp import Connection
 from twisted.internet.testing import StringTransport
 
-from punchd.forward.writing import LITTLE, writerOf
+from punchd.forward.writing import ONCE, writerOf
 
 
 class Reactor:
@@ -95,7 +95,7 @@ def ends() -> Generator[Ends, None, None]:
 
 def test_atOnce(ends: Ends) -> None:
     """
-    A little data is there before the reactor is asked.
+    Data is there before the reactor is asked.
     """
     ends.write(b"a")
     ends.write(b"b")
@@ -120,7 +120,7 @@ def test_much(ends: Ends) -> None:
     """
     Much data waits for the reactor as ever.
     """
-    data = bytes(LITTLE + 1)
+    data = bytes(ONCE + 1)
     ends.write(data)
     assert ends.arrived() == b""
     assert ends.flush() == data

@@ -14,6 +14,7 @@ import time
 import pytest
 
 from punchd.testing.lab import waitFor
+from punchd.testing.lab.line import Conditions, Line
 from tests.lab.probing import PORT, Observatory, expect, punch, take, udp
 
 _UDP_SEGMENT = 103
@@ -225,3 +226,42 @@ def test_stream(makeLab, loss):
     counts = lab.line.counts()
     assert counts["dropped"] == 0
     assert (counts["lost"] > 0) is (loss > 0)
+
+
+def test_rate(makeLab):
+    """
+    A sender has so many bytes a second; what finds no room to wait is dropped.
+    """
+    lab = makeLab("open", "open", delay=0.005)
+    lab.line.set(rate=50_000, queue=10_000)
+    before = lab.line.counts()
+
+    def grown(name):
+        return lab.line.counts()[name] - before[name]
+
+    start = time.monotonic()
+    with udp(lab.hostA) as a, udp(lab.hostB, port=PORT):
+        for _ in range(400):
+            a.sendto(bytes(972), (lab.hostB.address, PORT))
+        waitFor(lambda: grown("passed") + grown("dropped") >= 400, what="the line")
+    assert time.monotonic() - start >= grown("passed") / 2 * 1000 / 50_000
+    assert grown("dropped") > 0
+
+
+def _packet(host, size):
+    header = bytes(10) + b"\x45" + bytes(11) + socket.inet_aton(host)
+    return header.ljust(10 + size, b"\0")
+
+
+def test_turns():
+    """
+    Each sender's packets wait in order for its rate, and nobody else's.
+    """
+    line = Line.__new__(Line)
+    line.free, line.latest = {}, {}
+    line.conditions = Conditions(delay=1.0, rate=1000.0, queue=2000.0)
+    one, other = _packet("192.0.2.1", 1000), _packet("192.0.2.2", 500)
+    assert [line.dueAt(one, 10.0) for _ in range(3)] == [12.0, 13.0, None]
+    assert line.dueAt(other, 10.0) == 11.5
+    assert line.dueAt(one, 11.5) == 14.0
+    assert line.dueAt(one, 20.0) == 22.0

@@ -58,6 +58,12 @@ class Aioquic:
         for data in datagrams:
             connection.receive_datagram(data, addr, now)
 
+    def datagramsToSend(self, connection: Any, now: float) -> list[bytes]:
+        """
+        All of them.
+        """
+        return [data for data, _ in connection.datagrams_to_send(now)]
+
     def sendBufferSize(self, connection: Any, streamId: int | None) -> int:
         """
         What lies behind the highest offset that was sent.

@@ -59,8 +59,8 @@ class DelayLine:
 
     def set(self, **conditions: float) -> dict[str, float]:
         """
-        Change delay and jitter (seconds), loss and reorder (percent) for the
-        packets to come.
+        Change delay and jitter (seconds), loss and reorder (percent), rate (bytes
+        a second of each sender) and queue (bytes) for the packets to come.
 
         @return: what L{counts} does.
         """

@@ -52,6 +52,9 @@ class Conditions:
     @ivar loss: percent of the packets that never arrive.
     @ivar reorder: percent of the packets that do not wait at all.
     @ivar limit: how many packets may wait; more are dropped.
+    @ivar rate: bytes a second that each sender may have across, 0 for no limit.
+    @ivar queue: bytes of each that may wait for that; what finds no room is
+        dropped.
     """
 
     delay: float = 0.0
@@ -59,6 +62,8 @@ class Conditions:
     loss: float = 0.0
     reorder: float = 0.0
     limit: int = 200_000
+    rate: float = 0.0
+    queue: float = 1e6
 
 
 class Line:
@@ -71,7 +76,8 @@ class Line:
         self.random = random.Random(seed)
         self.conditions = Conditions()
         self.waiting: list[tuple[float, int, bytes]] = []
-        self.latest = 0.0
+        self.latest: dict[bytes, float] = {}
+        self.free: dict[bytes, float] = {}
         self.number = self.passed = self.lost = self.dropped = 0
         self.tun = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
         flags = _IFF_TUN | _IFF_NO_PI | _IFF_VNET_HDR
@@ -97,7 +103,6 @@ class Line:
         """
         now = time.monotonic()
         conditions, waiting, tun = self.conditions, self.waiting, self.tun
-        delay, even = conditions.delay, not conditions.jitter
         loss, reorder = conditions.loss / 100, conditions.reorder / 100
         dice = self.random.random
         for _ in range(_BATCH):
@@ -112,18 +117,42 @@ class Line:
             if loss and dice() < loss:
                 self.lost += 1
                 continue
-            if len(waiting) >= conditions.limit:
-                self.dropped += 1
-                continue
-            self.number += 1
+            due: float | None
             if reorder and dice() < reorder:
                 due = now
             else:
-                due = now + delay if even else now + delay + conditions.jitter * dice()
-                if due < self.latest:
-                    due = self.latest
-                self.latest = due
+                due = self.dueAt(packet, now)
+            if due is None or len(waiting) >= conditions.limit:
+                self.dropped += 1
+                continue
+            self.number += 1
             heapq.heappush(waiting, (due, self.number, packet))
+
+    def dueAt(self, packet: bytes, now: float) -> float | None:
+        """
+        @return: when the packet is across, behind what its sender sent before;
+            L{None} when there is no room for it to wait.
+        """
+        conditions = self.conditions
+        rate = conditions.rate
+        if not rate and not conditions.jitter:
+            return now + conditions.delay
+        version6 = packet[_HEADER] >> 4 == 6
+        start, end = (8, 24) if version6 else (12, 16)
+        sender = packet[_HEADER + start : _HEADER + end]
+        due = now
+        if rate:
+            due = max(now, self.free.get(sender, 0.0))
+            size = len(packet) - _HEADER
+            if (due - now) * rate + size > conditions.queue:
+                return None
+            due += size / rate
+            self.free[sender] = due
+        due += conditions.delay
+        if conditions.jitter:
+            due += conditions.jitter * self.random.random()
+        due = self.latest[sender] = max(due, self.latest.get(sender, 0.0))
+        return due
 
     def give(self) -> float | None:
         """
