@@ -1,6 +1,5 @@
 """
-The relay that a client uses: one allocation on one TURN server, shared by all
-its sessions.
+The relay that a client uses: one allocation on one TURN server for all sessions.
 """
 
 from __future__ import annotations
@@ -53,10 +52,11 @@ class Relay(RunReceiver):
     allocation until it has been idle for long.
 
     @ivar relayed: the relayed transport address, while there is one.
-    @ivar onChanged: called when L{relayed} has changed.
+    @ivar onChanged: called when that has changed.
     @ivar credentials: those for the relay of the rendezvous.
     @ivar udpHeard: whether the rendezvous answers over UDP.
     @ivar rtt: seconds to the rendezvous and back over UDP, if known.
+    @ivar preferred: the L{kind<Way.kind>} of way that was the best here before.
     @ivar wishes: whom to let in, for whom; true if there is anything.
     """
 
@@ -82,6 +82,7 @@ class Relay(RunReceiver):
         self.credentials: RelayCredentials | None = None
         self.udpHeard = False
         self.rtt: float | None = None
+        self.preferred = ""
         self._ways = list(ways)
         self._proxyFor = proxyFor
         self._socket = socket
@@ -154,6 +155,8 @@ class Relay(RunReceiver):
     def _order(self) -> list[Way]:
         ways = [w for w in self._ways if w.credentials or self.credentials]
         best = self._best
+        if best is None and not self.udpHeard:
+            best = next((way for way in ways if way.kind == self.preferred), None)
         if best in ways and best.transport != "udp":
             ways.remove(best)
             ways.insert(0, best)
@@ -247,9 +250,7 @@ class Relay(RunReceiver):
         return Race(self._clock, ways, self._headStart, make, won, lambda why: None)
 
     def unheard(self) -> None:
-        """
-        Whether the rendezvous answers over UDP is to be found out anew.
-        """
+        """Whether the rendezvous answers over UDP is to be found out anew."""
         self.udpHeard = False
         self._since = self._clock.seconds()
 
@@ -257,13 +258,11 @@ class Relay(RunReceiver):
         """
         What was the best way may be none any more.
         """
-        self._best = None
+        self._best, self.preferred = None, ""
         self.unheard()
 
     def _watch(self) -> None:
-        """
-        Give the allocation back when nobody has used it for long.
-        """
+        """Give the allocation back when nobody has used it for long."""
         self._idleness.set(self.relayed is not None and not self.wishes)
 
     def giveBack(self) -> None:

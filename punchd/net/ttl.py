@@ -28,6 +28,9 @@ class OpenerTtl:
     for the network that we are in.
 
     @ivar hops: what the last trace found, L{None} before there was one.
+    @ivar found: the hop limit that was measured in this network, L{None} as long as
+        none was.
+    @ivar onFound: called with each that was.
     """
 
     log = Logger()
@@ -39,6 +42,9 @@ class OpenerTtl:
         @param measured: called with the hop limit whenever it may be another one.
         """
         self.hops: tuple[str | None, ...] | None = None
+        self.found: int | None = None
+        self.onFound: Callable[[int], object] = lambda ttl: None
+        self._recalled: int | None = None
         self._network = network
         self._measured = measured
         self._known: dict[tuple[str, ...], int | None] = {}
@@ -58,8 +64,10 @@ class OpenerTtl:
         """
         self.stop()
         hosts = self._hosts(family(server))
-        self._measured(self._known.get(hosts, UNKNOWN))
+        self._measured(self._known.get(hosts, self._recalled or UNKNOWN))
+        self.found = None
         if hosts in self._known and not again:
+            self.found = self._known[hosts]
             return
         port = self._port = self._network.listenHops(self, family(server))
         if port is None:
@@ -76,6 +84,15 @@ class OpenerTtl:
         self._driver = Driver(trace, self._send, ended, self._network.reactor)
         self._driver.call(trace.start)
 
+    def recall(self, ttl: int | None) -> None:
+        """
+        This was measured in this network some other time; it is good until it is
+        measured again.
+        """
+        self._recalled = ttl
+        if self.found is None:
+            self._measured(ttl or UNKNOWN)
+
     def _hosts(self, kind: int) -> tuple[str, ...]:
         found = [host for host, _ in self._network.localHosts()]
         return tuple(sorted(host for host in found if family((host, 0)) == kind))
@@ -83,7 +100,12 @@ class OpenerTtl:
     def _ended(self, traced: Traced, hosts: tuple[str, ...], ttl: int | None) -> None:
         self.hops = traced.hops
         if any(traced.hops) or traced.reached:
-            self._known[hosts] = ttl
+            self._known[hosts] = self.found = ttl
+            if ttl is not None:
+                self.onFound(ttl)
+        elif self._recalled:
+            # Nobody said anything.
+            ttl = self._recalled
         while len(self._known) > _MOST:
             self._known.pop(next(iter(self._known)))
         self.log.info(

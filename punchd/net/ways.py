@@ -53,6 +53,13 @@ class Way:
     credentials: RelayCredentials | None = field(default=None, repr=False)
     carrier: Any = field(default=None, repr=False, compare=False)
 
+    @property
+    def kind(self) -> str:
+        """
+        The transport, and whether through a proxy, wherever the server is.
+        """
+        return f"{self.transport} through a proxy" if self.proxied else self.transport
+
     def __str__(self) -> str:
         host, port = self.server
         host = f"[{host}]" if ":" in host else host

@@ -43,6 +43,7 @@ from .links import Links
 from .memory import Memory
 from .peers import Peers, Permissions, Publish
 from .presence import Presence
+from .recall import Recall
 from .roaming import MakeSleepDetector, Roaming
 from .status import NatStatus, SessionStatus, Status
 from .teaching import Teaching
@@ -137,6 +138,7 @@ class PunchClient(MultiService):
             keepalive,
         )
         self.context.lessons = Teaching(self.context, self.memory, self.upkeep)
+        self.recall = Recall(self.context, self.memory, self.upkeep, self.presence)
         self.presence.onSeen = self.upkeep.seen
         self.presence.surveyor.onSurveyed = self.upkeep.surveyed
         self.links.setServiceParent(self)

@@ -29,6 +29,8 @@ AGE: Final = 30 * 86400.0
 
 #: Words of others in the file have at most so many characters.
 _MOST_TEXT: Final = 200
+#: What earlier programs did not write.
+_LATER: Final = ("openerTtl", "relay")
 _SAVE: Final = 2.0
 
 _T = TypeVar("_T", "Network", "Lesson")
@@ -48,6 +50,10 @@ class Network:
     @ivar model: the port model, as
         L{PortModel.toDict<punchd.nat.model.PortModel.toDict>} has it.
     @ivar modelled: when that was measured.
+    @ivar openerTtl: the hop limit of packets that open its NATs only; 0 if it is not
+        known.
+    @ivar relay: how a relay was reached from there, as
+        L{Way.kind<punchd.net.ways.Way.kind>} has it; empty if none was.
     """
 
     prefix: str
@@ -58,6 +64,8 @@ class Network:
     measured: float = 0.0
     model: dict[str, Any] = field(default_factory=dict)
     modelled: float = 0.0
+    openerTtl: int = 0
+    relay: str = ""
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -80,6 +88,8 @@ class Lesson:
     @ivar seconds: how long it took from the dial.
     @ivar times: how often that was so.
     @ivar seen: when it was last so, in seconds since the epoch.
+    @ivar openerTtl: the hop limit of our openers then; 0 for none.
+    @ivar relay: how our relay was reached meanwhile, empty without one.
     """
 
     ours: str
@@ -90,6 +100,8 @@ class Lesson:
     seconds: float = 0.0
     times: int = 0
     seen: float = 0.0
+    openerTtl: int = 0
+    relay: str = ""
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -140,15 +152,17 @@ class Memory:
         if nat:
             found = [each for each in found if each.nat == nat]
         elif found:
-            return max(found, key=lambda each: each.seen)
+            return max(found, key=lambda each: (each.seen, bool(each.nat)))
         return found[0] if found else Network(prefix, nat)
 
     def noteNetwork(self, network: Network) -> None:
         """
         Remember what is known of a network.
         """
-        if network.prefix and network.nat:
+        if network.prefix and (network.nat or network.openerTtl or network.relay):
             network.seen = self._wallClock()
+            # Of one whose NAT was not known yet this is the rest.
+            self._networks.pop((network.prefix, ""), None)
             self._networks[network.key] = network
             _bound(self._networks, MOST_NETWORKS)
             self._changed = True
@@ -273,9 +287,13 @@ def _entry(value: object, kind: type[_T]) -> _T:
         raise ValueError("an entry is not an object")
     given: dict[str, Any] = {}
     for each in fields(kind):
+        if each.name not in value and each.name in _LATER:
+            continue
         found = value.get(each.name)
         if each.type in ("str", str):
             good = isinstance(found, str) and len(found) <= _MOST_TEXT
+        elif each.type in ("int", int):
+            good = type(found) is int and 0 <= found < 1_000_000
         elif each.type == "dict[str, Any]":
             good = isinstance(found, dict)
         elif each.type == "Lifetime | None":

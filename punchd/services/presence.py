@@ -91,12 +91,15 @@ class Presence(RunReceiver):
             driver.wake()
             if self._surveyed is None:
                 self._surveyed = (servers[0], next(iter(others), None))
-        self.relaying.registered(registration)
         self._observedHost = registration.observedHost
         reached = registration.reached
         context.proxied = reached is not None and reached.proxied
         seen = self._observedHost
         context.publicHost = None if context.proxied or ":" in seen else seen or None
+        if context.publicHost is not None and not context.gathering.mapped:
+            # What is known of this network may spare us to find it out.
+            self.onSeen(context.publicHost)
+        self.relaying.registered(registration)
         self._measureTtl()
         if self._surveyed is not None:
             self.surveyor.soon(*self._surveyed)

@@ -4,7 +4,7 @@ The relay of a client: that of its rendezvous, or one that its user names.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall
@@ -36,6 +36,7 @@ class Relaying:
 
     @ivar proxyFor: gives the proxy that may lead to a host.
     @ivar foreign: ways to relays that the user named; they are tried first.
+    @ivar onRelayed: called with the way by which a relay is reached.
     """
 
     log = Logger()
@@ -44,6 +45,8 @@ class Relaying:
         self.context = context
         self.proxyFor: ProxyFor = noProxy
         self.foreign: Sequence[Way] = ()
+        self._preferred = ""
+        self.onRelayed: Callable[[Way], object] = lambda way: None
         self._relay: Relay | None = None
         self._former: tuple[Relay, Address] | None = None
         self._formerServer: Address | None = None
@@ -79,6 +82,7 @@ class Relaying:
                 wishes=None if before is None else before.wishes.copy(),
             )
         self._relay.ways = ways
+        self._relay.preferred = self._preferred
         self._useCredentials(registration)
         context.relay = self._relay
         if self._relay.wishes:
@@ -162,12 +166,23 @@ class Relaying:
         relay = self._relay
         if relay is None:
             return
+        if relay.relayed is not None and relay.way is not None:
+            self.onRelayed(relay.way)
         moved = self._former is not None and relay.relayed is not None
         if moved and self._leaving is not None:
             self._leaving.reset(HANDOVER)
         gathering = self.context.gathering
         if moved or self._former is None:
             gathering.relayChanged(relay.relayed, atOnce=not moved)
+
+    def prefer(self, kind: str) -> None:
+        """
+        @param kind: of the way that was the best in this network before; empty if
+            that is not known.
+        """
+        self._preferred = kind
+        if self._relay is not None:
+            self._relay.preferred = kind
 
     def heard(self, rtt: float | None) -> None:
         """

@@ -36,7 +36,12 @@ class Teaching:
         @return: the latest lesson about the two networks.
         """
         ours, theirs = self._upkeep.network.prefix, _prefixOf(hosts)
-        return self._memory.lesson(ours, theirs) if ours and theirs else None
+        lesson = self._memory.lesson(ours, theirs) if ours and theirs else None
+        if lesson is not None and lesson.openerTtl:
+            if not self._upkeep.network.openerTtl:
+                # It was neither measured now nor remembered of the network.
+                self._context.openerTtl = lesson.openerTtl
+        return lesson
 
     def model(self) -> PortModel | None:
         """
@@ -64,6 +69,8 @@ class Teaching:
         """
         This got through.
         """
+        relay = self._context.relay
+        way = None if relay is None else relay.way
         self._memory.noteLesson(
             Lesson(
                 self._upkeep.network.prefix,
@@ -72,6 +79,8 @@ class Teaching:
                 theirNat,
                 strategy,
                 round(seconds, 3),
+                openerTtl=self._context.openerTtl or 0,
+                relay="" if way is None else way.kind,
             )
         )
         self._memory.saveSoon(self._context.clock)

@@ -51,6 +51,7 @@ class Upkeep:
 
     @ivar network: what is known of the network that we are in.
     @ivar fixed: whether the user has decided.
+    @ivar onEntered: called with each network that we come to.
     """
 
     log = Logger()
@@ -77,6 +78,7 @@ class Upkeep:
         self._hurry = hurry
         self.fixed = interval is not None
         self.network = Network("")
+        self.onEntered: Callable[[Network], object] = lambda network: None
         self._keepalive = Keepalive()
         self._survey = Survey(context.socket.network)
         self._server: Address | None = None
@@ -113,7 +115,12 @@ class Upkeep:
         clock = self._context.clock
         if nat != self.network.nat:
             self.stop()
-            self._enter(self._memory.network(self.network.prefix, nat))
+            before = self.network
+            network = self._memory.network(before.prefix, nat)
+            # Whatever the NAT is, this is where we are.
+            network.openerTtl = before.openerTtl or network.openerTtl
+            network.relay = before.relay or network.relay
+            self._enter(network)
         self.network.model = knowledge.model.toDict(clock.seconds())
         self.network.modelled = self._context.wallClock()
         self._memory.noteNetwork(self.network)
@@ -147,6 +154,7 @@ class Upkeep:
         self.network = network
         self._keepalive = Keepalive(self.lifetime)
         self._use()
+        self.onEntered(network)
 
     def _later(self, delay: float) -> None:
         if self._waiting is None:

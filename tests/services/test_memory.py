@@ -235,3 +235,40 @@ def test_stateFolder(tmp_path: Path) -> None:
     memory.save()
     assert (tmp_path / "state/networks.json").stat().st_mode & 0o777 == 0o600
     assert make().network(_HERE).measured == 3.0
+
+
+def test_earlierFile() -> None:
+    """
+    A file of an earlier program lacks what came later, and is good all the same.
+    """
+    file = _File()
+    memory = file.memory()
+    memory.noteNetwork(_network(openerTtl=3, relay="tcp", measured=5.0))
+    memory.noteLesson(Lesson(_HERE, _THERE, strategy="spray", openerTtl=3, relay="tls"))
+    memory.save()
+    assert file.content is not None
+    content = json.loads(file.content)
+    for each in (*content["networks"], *content["pairs"]):
+        assert each.pop("openerTtl") == 3
+        assert each.pop("relay")
+    file.content = json.dumps(content).encode()
+    again = file.memory()
+    assert not file.warnings
+    network, lesson = again.network(_HERE), again.lesson(_HERE, _THERE)
+    assert lesson is not None
+    assert (network.measured, network.openerTtl, network.relay) == (5.0, 0, "")
+    assert (lesson.strategy, lesson.openerTtl, lesson.relay) == ("spray", 0, "")
+
+
+def test_natNotKnownYet() -> None:
+    """
+    A network is remembered before its NAT is known, and once afterwards.
+    """
+    memory = _File().memory()
+    memory.noteNetwork(Network(_HERE))
+    assert memory.network(_HERE).seen == 0.0
+    memory.noteNetwork(Network(_HERE, relay="tcp"))
+    assert memory.network(_HERE).relay == "tcp"
+    memory.noteNetwork(_network(relay="tcp", openerTtl=2))
+    assert memory.network(_HERE).openerTtl == 2
+    assert memory.network(_HERE, "").nat
