@@ -138,7 +138,8 @@ class Stream(Flow):
         self.disconnecting = True
         self.incoming.discarding = True
         self.loseWriteConnection()
-        self._deliver()
+        # Soon, lest the peer is told of a close where an abort comes next.
+        self._carrier.later(self._deliver)
 
     def loseWriteConnection(self) -> None:
         """

@@ -301,6 +301,26 @@ def test_abortAfterEnd(backend: str) -> None:
     assert (pair.a.streams.count, pair.b.streams.count) == (0, 0)
 
 
+def test_abortBehindClose(backend: str) -> None:
+    """
+    A close that an abort follows at once is an abort to the peer, though something
+    was thrown away in between.
+    """
+    pair = Pair(backend).connect()
+    there = HalfCloser()
+    pair.b.streams.onIncoming = lambda service, s: s.accept(there)
+    stream, _ = pair.open()
+    stream.loseWriteConnection()
+    pair.until(lambda: there.halves == ["read"])
+    stream.pauseProducing()
+    there.transport.write(b"not wanted")
+    pair.run(1.0)
+    stream.loseConnection()
+    stream.abortConnection()
+    pair.until(lambda: there.reason is not None)
+    assert isinstance(there.reason, ConnectionLost)
+
+
 def test_sessionLost(backend: str) -> None:
     """
     A lost session fails every stream with its reason, and new ones at once.
