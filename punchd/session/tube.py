@@ -133,6 +133,10 @@ class Tube(Protocol):
         Begin.
         """
         self._open = True
+        if self._said:
+            # The stream was over before.
+            self.transport.loseConnection()
+            return
         self._full = False
         self.transport.bufferSize = CHUNK
         self.transport.registerProducer(self, True)

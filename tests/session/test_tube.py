@@ -45,10 +45,13 @@ class Two:
     A program that opens a stream, and the client that accepts it.
     """
 
-    def __init__(self) -> None:
-        self.clock = Clock()
+    def __init__(self, clock: Clock | None = None, client: Tube | None = None) -> None:
+        """
+        @param client: opens the stream instead.
+        """
+        self.clock = clock or Clock()
         self.incoming: list[Stream] = []
-        self.a = Tube(self.clock, ALICE, BOB, "chat")
+        self.a = client or Tube(self.clock, ALICE, BOB, "chat")
         self.b = Tube(
             self.clock, BOB, ALICE, None, lambda service, s: self.incoming.append(s)
         )
@@ -194,6 +197,16 @@ def test_refused() -> None:
     two.run()
     assert failures[0].check(NotAllowed)
     assert all(wire.ended or wire.disconnecting for wire in two.wires)
+
+
+def test_overBeforeConnection() -> None:
+    """
+    A stream that is over before its connection is there ends that.
+    """
+    tube, wire = Tube(Clock(), ALICE, BOB, "chat"), Wire()
+    tube.stream.abortConnection()
+    tube.makeConnection(wire)
+    assert wire.disconnecting
 
 
 def test_abortAfterEnd() -> None:
