@@ -119,8 +119,14 @@ class Handover:
         tube.stream.whenOpen().addCallbacks(
             lambda _: self._accept(tube, stream), lambda f: _refuse(stream, f)
         )
+
+        def lost(failure: Failure) -> None:
+            # Afterwards its half tells; what the program has yet to read is its.
+            if tube.stream.protocol is None:
+                tube.stream.abortConnection()
+
         # Who opened it may go before that.
-        stream.whenOpen().addErrback(lambda _: tube.stream.abortConnection())
+        stream.whenOpen().addErrback(lost)
         return tube
 
     def serve(
