@@ -149,6 +149,8 @@ class Half(Protocol):
             self._readEnded = True
             self.transport.pauseProducing()
             self._closeWhenDone()
+        if self._other is not None:
+            self._other.writeConnectionLost()
 
     # --- inside --------------------------------------------------------------
 

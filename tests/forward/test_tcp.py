@@ -308,3 +308,15 @@ def test_abortWithoutAbort() -> None:
     half.transport = Closing()
     half.abort()
     assert half.transport.closed
+
+
+def test_neitherTakes() -> None:
+    """
+    When nobody takes anything any more at either side, both are closed, though
+    neither has ended its own direction.
+    """
+    one, a, two, b = joined()
+    one.stopProducing()
+    assert not a.disconnecting and not b.disconnecting
+    two.stopProducing()
+    assert a.disconnecting and b.disconnecting
