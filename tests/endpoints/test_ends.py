@@ -1,0 +1,125 @@
+"""
+How connections end, in whatever order both ends do what ends them.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from twisted.internet.error import ConnectionDone
+
+from .chain import KINDS, Actor, Chain, HalfActor
+
+ACTIONS = ("write", "write", "pause", "resume", "end", "close", "abort", "die")
+
+#: Bytes in one write: less than a packet, and more than all windows and buffers of
+#: the chain together take at once.
+SIZES = (1, 1000, 300_000, 2_000_000)
+
+#: Who does what, how much of it, and how many turns of the reactor follow.
+STEPS = st.lists(
+    st.tuples(
+        st.booleans(),
+        st.sampled_from(ACTIONS),
+        st.sampled_from(SIZES),
+        st.integers(0, 60),
+    ),
+    max_size=8,
+)
+
+Steps = list[tuple[bool, str, int, int]]
+
+
+@pytest.mark.parametrize("left", KINDS)
+def test_allEnds(left: str, tmp_path: Path) -> None:
+    """
+    Whatever both ends do, and whenever, each learns that the other one has left, and
+    nothing of the connection stays.
+    """
+    chains: list[Chain] = []
+    number = count()
+
+    @settings(max_examples=100, suppress_health_check=list(HealthCheck))
+    @given(
+        st.sampled_from(KINDS),
+        st.tuples(st.booleans(), st.booleans()),
+        st.integers(0, 1 << 30),
+        STEPS,
+    )
+    def check(right: str, halves: tuple[bool, bool], seed: int, steps: Steps) -> None:
+        if not chains:
+            chains.append(Chain(tmp_path / str(next(number))))
+        chain = chains[0]
+        chain.reactor.random.seed(seed)
+        chain.connect(left, right, halves)
+        try:
+            _live(chain, steps)
+            _settle(chain)
+        except AssertionError as e:
+            # Others shall not find what this one left.
+            chains.clear()
+            raise AssertionError(f"{e}\n{chain.describe()}") from e
+
+    check()
+    chains[0].stop()
+
+
+def _live(chain: Chain, steps: Steps) -> None:
+    for first, action, size, turns in steps:
+        actor = chain.left if first else chain.right
+        if actor in chain.ends:
+            actor.act(action, size)
+        for _ in range(turns):
+            chain.reactor.soon()
+
+
+def _settle(chain: Chain) -> None:
+    """
+    Both ends learn of what happened, and end what is left.
+    """
+    reactor = chain.reactor
+    left, right = chain.left, chain.right
+    assert left is not None
+    for end in chain.ends:
+        end.act("resume", 0)
+    if left.left or left.gone:
+        reactor.until(lambda: chain.right is None or chain.right.knows)
+    if right is not None:
+        if right.left or right.gone:
+            reactor.until(lambda: left.knows)
+        _hear(chain, left, right)
+        _hear(chain, right, left)
+    reactor.until(lambda: chain.over)
+    if right is not None:
+        assert left.sent.startswith(right.data)
+        assert right.sent.startswith(left.data)
+
+
+def _hear(chain: Chain, one: Actor, other: Actor) -> None:
+    """
+    The other end learns of all that one of them did.
+    """
+    if _arrives(one, other):
+        chain.reactor.until(lambda: other.ended or other.gone)
+        assert len(other.data) == len(one.sent)
+    if one.breaks:
+        chain.reactor.until(lambda: chain.empty)
+        if isinstance(other, HalfActor) and not other.did:
+            assert not isinstance(other.reason, ConnectionDone)
+    elif one.left and not other.did:
+        # Who goes on writing is told that nobody reads.
+        chain.reactor.until(other.insist)
+
+
+def _arrives(one: Actor, other: Actor) -> bool:
+    """
+    @return: whether all that one has written must get to the other.
+    """
+    if not one.did or {"abort", "die"} & {*one.did, *other.did}:
+        return False
+    # Who closes while the other one writes may take back what is under way.
+    return not ("close" in other.did or ("close" in one.did and other.sent))
