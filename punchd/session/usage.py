@@ -135,9 +135,10 @@ class Usage:
         @param waiting: whether there is more to send than may be sent now.
         """
         delivery = self.pair.delivery
-        # Where nothing is lost or late it is QUIC that has yet to find its rate.
+        # Where nothing is late it is QUIC that has yet to find its rate, or keeps it
+        # low for losses, which count for themselves.
         queue = (delivery.delay or 0.0) > 1.25 * (delivery.least or 0.0) + 0.02
-        if not waiting or not (queue or (delivery.loss(now) or 0.0) >= 0.01):
+        if not (waiting and queue):
             self.limited = 0
             delivery.limit = None
         elif delivery.measured != self.judged and delivery.goodput:

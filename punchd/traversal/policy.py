@@ -28,8 +28,8 @@ _CHANCE = 1.5
 _BEARABLE, _BEARABLE_SECONDS = 4.0, 0.1
 #: It takes the session over, or back, when it is not worse than this.
 _GOOD, _GOOD_SECONDS = 2.0, 0.05
-#: The same among direct paths, and among relayed ones.
-_WORSE, _WORSE_SECONDS = 1.5, 0.01
+#: The same among direct paths, and among relayed ones, which share most of their way.
+_WORSE, _WORSE_SECONDS = 2.0, 0.05
 _ALIKE, _ALIKE_SECONDS = 1.2, 0.005
 #: Seconds before a path that was left because it was bad is taken again: the
 #: first time, and at the most.
@@ -108,11 +108,14 @@ def costOf(path: PathState) -> float:
     """
     @return: about how many seconds a piece of 64 kB takes.
     """
+    return _cost(path, _sureLoss(path))
+
+
+def _cost(path: PathState, loss: float) -> float:
     if not path.delivers:
         return inf
     rtt = path.rtt or 0.0
     cost = rtt
-    loss = _sureLoss(path)
     if loss >= _HARMLESS:
         cost += _PIECE * max(rtt, 0.001) * sqrt(loss) / _DATAGRAM
         # What is lost, and lost again, is sent again.
@@ -128,6 +131,17 @@ def _sureLoss(path: PathState) -> float:
     """
     lost = (path.loss or 0.0) * path.known
     return max(0.0, lost - _CHANCE * sqrt(lost)) / max(path.known, 1.0)
+
+
+def _possibleLoss(path: PathState, current: PathState) -> float:
+    """
+    @return: what may be lost at the most: that a few arrive may be chance, too, and
+        a path of which nothing is known loses as much as the one in use.
+    """
+    if path.loss is None:
+        return current.loss or 0.0
+    lost = path.loss * path.known
+    return min(1.0, (lost + _CHANCE * sqrt(lost + 1.0)) / max(path.known, 1.0))
 
 
 def looksBad(path: PathState) -> bool:
@@ -221,6 +235,9 @@ def _against(path: PathState, current: PathState) -> Choice | None:
     if other and current.kind == "direct":
         bad = now > _BEARABLE * cost + _BEARABLE_SECONDS
     else:
+        if now < inf:
+            # Of two that are alike chance would make each the better one in turn.
+            cost = _cost(path, _possibleLoss(path, current))
         bad = now > _WORSE * cost + _WORSE_SECONDS
     return Choice(path, _complaint(current, path), True) if bad else None
 

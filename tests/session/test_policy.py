@@ -97,6 +97,22 @@ def test_chance() -> None:
     assert choose(replace(DIRECT, loss=0.1, known=2000.0), RELAYED) is not None
 
 
+def test_alike() -> None:
+    """
+    Of two that are alike neither is taken in turn because chance had it lose a little
+    more; one that surely loses more is left.
+    """
+    one = replace(RELAYED, rtt=0.2, loss=0.06, known=50.0)
+    other = replace(one, loss=0.01, known=60.0)
+    assert choose(one, other) is None
+    assert choose(other, one) is None
+    assert choose(one, replace(one, loss=None, known=0.0)) is None
+    sure = replace(one, loss=0.3, known=500.0)
+    choice = choose(sure, replace(other, known=500.0))
+    assert choice is not None
+    assert choice.bad
+
+
 def test_sixAgainstFour() -> None:
     """
     IPv6 is left for IPv4 when it is much slower, and neither is taken in turn.
