@@ -20,12 +20,12 @@ from punchd.errors import (
     AuthenticationFailed,
     ProtocolViolation,
     PunchError,
-    ServiceFailed,
     SessionLost,
 )
 from punchd.identity import Identity
 
 from .auth import Dial
+from .calls import refuse
 from .channel import Channel
 from .control import Bye, Candidate, Credit, Ends, Frame, Hello, Ping, Pong
 from .events import (
@@ -57,10 +57,6 @@ PROTOCOL_VIOLATION = 0x70756E02
 
 def _ignore(*args: object) -> None:
     pass
-
-
-def _refuse(service: str, stream: Stream) -> None:
-    stream.refuse(ServiceFailed)
 
 
 class Streams:
@@ -96,7 +92,7 @@ class Streams:
         allowance: int | None = None,
     ) -> None:
         self.allowance = allowance
-        self.onIncoming: Callable[[str, Stream], object] = _refuse
+        self.onIncoming: Callable[[str, Stream], object] = refuse
         self.onAdmitted: Callable[[], object] = _ignore
         self.onHello: Callable[[str], object] = _ignore
         self.onCandidate: Callable[[bytes], object] = _ignore

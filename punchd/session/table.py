@@ -6,13 +6,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
-from twisted.logger import Logger
-from twisted.python.context import call as callWithContext
+from punchd.errors import ProtocolViolation
 
-from punchd.errors import ProtocolViolation, ServiceFailed
-
+from .calls import Calls
 from .control import Credit, Ends
 from .credit import GROWTH, INITIAL_WINDOW, Growth
 from .datagrams import Datagrams
@@ -32,28 +29,20 @@ ENDLESS = 5.0
 MAX_HELD = 2 * MAX_STREAMS * INITIAL_WINDOW + GROWTH
 
 
-def _refuse(service: str, stream: Stream) -> None:
-    stream.refuse(ServiceFailed)
-
-
 def _ignore(count: int) -> None:
     pass
 
 
-class Table:
+class Table(Calls):
     """
     Opens streams, finds them by number, and is their carrier.
 
-    @ivar onIncoming: called with the service and the stream that the peer
-        opened for it.
     @ivar onCount: called when L{count} has changed.
     @ivar received: bytes of all streams that came since the session began.
     @ivar held: bytes of all streams that nobody took yet.
     @ivar lost: what ended the session, if it ended.
     @ivar datagrams: those of all streams.
     """
-
-    log = Logger()
 
     def __init__(
         self,
@@ -63,7 +52,7 @@ class Table:
         kick: Callable[[], None],
         clock: Callable[[], float],
     ) -> None:
-        self.onIncoming: Callable[[str, Stream], object] = _refuse
+        super().__init__(kick)
         self.onCount: Callable[[int], object] = _ignore
         self.ownId = ownId
         self.peerId = peerId
@@ -84,7 +73,6 @@ class Table:
         self._lengths: dict[int, int] = {}
         # Those that are complete, and since when, though QUIC has not got their end.
         self._endless: dict[int, float] = {}
-        self._later: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
 
     # --- for the session ----------------------------------------------------
 
@@ -94,13 +82,6 @@ class Table:
         How many streams are open or wait to be.
         """
         return len(self._streams) + len(self._waiting)
-
-    @property
-    def pending(self) -> bool:
-        """
-        Whether L{run} has something to do.
-        """
-        return bool(self._later)
 
     @property
     def quiet(self) -> bool:
@@ -213,17 +194,6 @@ class Table:
         for stream in [*self._streams.values(), *self._waiting]:
             stream.fail(reason)
 
-    def run(self) -> None:
-        """
-        Do what was put off; what that puts off in turn waits once more.
-        """
-        for _ in range(len(self._later)):
-            f, arguments = self._later.popleft()
-            try:
-                f(*arguments)
-            except Exception:
-                self.log.failure("A callback of a stream failed")
-
     # --- for the streams ----------------------------------------------------
 
     def hasData(self, stream: Flow) -> None:
@@ -250,27 +220,6 @@ class Table:
         assert isinstance(stream, Stream)
         self.datagrams.ready(stream)
 
-    def later(self, f: Callable[..., object], *args: object) -> None:
-        """
-        Call C{f} soon, from a clean stack.
-        """
-        self._later.append((f, args))
-        self._kick()
-
-    def call(self, stream: Flow, f: Callable[..., object], *args: object) -> None:
-        """
-        Call application code; an exception ends the stream, as in Twisted's
-        reactors.
-        """
-        try:
-            if stream.logContext is None:
-                f(*args)
-            else:
-                callWithContext(stream.logContext, f, *args)
-        except Exception as e:
-            self.log.failure("Unhandled error in a stream's protocol")
-            stream.abort(e)
-
     def tellTaken(self, id: int, taken: int) -> None:
         """
         The user of a stream has taken that many bytes.
@@ -291,17 +240,6 @@ class Table:
         """
         self._core.stopStream(id, code)
         self._kick()
-
-    def incoming(self, service: str, stream: Flow) -> None:
-        """
-        The peer opened a stream.
-        """
-        assert isinstance(stream, Stream)
-        try:
-            self.onIncoming(service, stream)
-        except Exception:
-            self.log.failure("Cannot take a stream for {service}", service=service)
-            stream.refuse(ServiceFailed)
 
     def forget(self, stream: Flow) -> None:
         """

@@ -12,7 +12,6 @@ passes is::
 from __future__ import annotations
 
 import json
-from collections import deque
 from collections.abc import Callable
 from enum import IntEnum
 from typing import Any
@@ -25,14 +24,13 @@ from twisted.internet.interfaces import (
     IReactorTime,
 )
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.logger import Logger
-from twisted.python.context import call as callWithContext
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from punchd import errors
-from punchd.errors import ProtocolViolation, PunchError, ServiceFailed
+from punchd.errors import ProtocolViolation, PunchError
 
+from .calls import Calls, refuse
 from .credit import Growth
 from .flow import CLOSED, FAULT, Flow
 from .stream import Stream
@@ -60,12 +58,8 @@ class Kind(IntEnum):
     ERROR = 5
 
 
-def _refuse(service: str, stream: Stream) -> None:
-    stream.refuse(ServiceFailed)
-
-
 @implementer(IHalfCloseableProtocol, IPushProducer)
-class Tube(Protocol):
+class Tube(Calls, Protocol):
     """
     I am the protocol of a connection, and the carrier of its one stream.
 
@@ -75,7 +69,6 @@ class Tube(Protocol):
     @ivar onClosed: called when the connection is gone.
     """
 
-    log = Logger()
     transport: Any
 
     def __init__(
@@ -84,20 +77,19 @@ class Tube(Protocol):
         ownId: str,
         peerId: str,
         service: str | None = None,
-        onIncoming: Callable[[str, Stream], object] = _refuse,
+        onIncoming: Callable[[str, Stream], object] = refuse,
         onClosed: Callable[[Tube], object] = lambda tube: None,
     ) -> None:
         """
         @param service: what to open; L{None} at the end that accepts.
         """
+        super().__init__(self._soon, onIncoming)
         self.ownId = ownId
         self.peerId = peerId
-        self.onIncoming = onIncoming
         self.onClosed = onClosed
         self.growth = Growth()
         self.held = 0
         self._clock = clock
-        self._later: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
         self._call: IDelayedCall | None = None
         self._part = b""
         self._left = 0
@@ -237,27 +229,6 @@ class Tube(Protocol):
         """
         self._pump()
 
-    def later(self, f: Callable[..., object], *args: object) -> None:
-        """
-        Call C{f} soon, from a clean stack.
-        """
-        self._later.append((f, args))
-        if self._call is None:
-            self._call = self._clock.callLater(0, self._run)
-
-    def call(self, stream: Flow, f: Callable[..., object], *args: object) -> None:
-        """
-        Call application code; an exception ends the stream.
-        """
-        try:
-            if stream.logContext is None:
-                f(*args)
-            else:
-                callWithContext(stream.logContext, f, *args)
-        except Exception as e:
-            self.log.failure("Unhandled error in a stream's protocol")
-            stream.abort(e)
-
     def tellTaken(self, id: int, taken: int) -> None:
         """
         The user of the stream has taken that many bytes.
@@ -275,17 +246,6 @@ class Tube(Protocol):
         Ask the other end to give up sending.
         """
         self._send(Kind.STOP, bytes([code]))
-
-    def incoming(self, service: str, stream: Flow) -> None:
-        """
-        The other end has told what it wants.
-        """
-        assert isinstance(stream, Stream)
-        try:
-            self.onIncoming(service, stream)
-        except Exception:
-            self.log.failure("Cannot take a stream for {service}", service=service)
-            stream.refuse(ServiceFailed)
 
     def forget(self, stream: Flow) -> None:
         """
@@ -324,16 +284,13 @@ class Tube(Protocol):
             head = bytes([kind]) + len(body).to_bytes(3, "big")
             self.transport.writeSequence([head, body])
 
+    def _soon(self) -> None:
+        if self._call is None:
+            self._call = self._clock.callLater(0, self._run)
+
     def _run(self) -> None:
         self._call = None
-        for _ in range(len(self._later)):
-            f, arguments = self._later.popleft()
-            try:
-                f(*arguments)
-            except Exception:
-                self.log.failure("A callback of a stream failed")
-        if self._later and self._call is None:
-            self._call = self._clock.callLater(0, self._run)
+        self.run()
 
     def _frame(self, kind: int, body: bytes) -> None:
         stream = self.stream
