@@ -133,7 +133,7 @@ class Serving:
             return True
         return self._permissions.allows(peerId, service)
 
-    # --- services.peers.Publish
+    # --- TakeStream
 
     def __call__(self, peerId: str, service: str, stream: Any) -> None:
         """

@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 
 from punchd.core import Address
 from punchd.errors import PeerUnavailable
+from punchd.forward.serving import Permissions, TakeStream
 from punchd.identity import Identity
 from punchd.interfaces import (
     ICandidateSource,
@@ -41,7 +42,7 @@ from punchd.traversal.policy import Quality
 
 from .links import Links
 from .memory import Memory
-from .peers import Peers, Permissions, Publish
+from .peers import Peers
 from .presence import Presence
 from .recall import Recall
 from .roaming import MakeSleepDetector, Roaming
@@ -74,7 +75,7 @@ class PunchClient(MultiService):
         identity: Identity,
         urls: Sequence[RendezvousURL],
         permissions: Permissions,
-        publish: Publish,
+        publish: TakeStream,
         *,
         port: int = 0,
         mode: str = "auto",

@@ -4,8 +4,7 @@ The sessions of a client, one a peer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
 from twisted.internet.defer import Deferred
@@ -19,31 +18,13 @@ from punchd.errors import (
     PeerUnavailable,
     SessionLost,
 )
+from punchd.forward.serving import Permissions, TakeStream
 from punchd.session.context import Context
 from punchd.session.negotiation import credentialsOf, makeAnswer
 from punchd.session.session import Session
 from punchd.session.stream import Stream
 from punchd.signaling.offer import Offer, Role
 from punchd.signaling.replay import ReplayGuard
-
-#: Called for an incoming stream that the peer is allowed to open.
-Publish = Callable[[str, str, Stream], None]
-
-
-class Permissions(Protocol):
-    """
-    Who may do what; L{punchd.forward.rules.Allowances}.
-    """
-
-    def allowsPeer(self, peerId: str) -> bool:
-        """
-        Whether the peer may have a session.
-        """
-
-    def allows(self, peerId: str, service: str) -> bool:
-        """
-        Whether the peer may open the service.
-        """
 
 
 class Peers:
@@ -58,7 +39,7 @@ class Peers:
     log = Logger()
 
     def __init__(
-        self, context: Context, permissions: Permissions, publish: Publish
+        self, context: Context, permissions: Permissions, publish: TakeStream
     ) -> None:
         self.context = context
         self.permissions = permissions

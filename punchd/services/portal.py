@@ -15,11 +15,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from punchd.errors import ClientNotRunning, StateError
+from punchd.forward.serving import TakeStream
 from punchd.session.stream import Stream
 from punchd.signaling.url import RendezvousURL
 
 from .asking import runs
-from .running import Running, Serving, TakeStream
+from .running import Running, Serving
 from .state import StateFolder
 
 #: How long two programs that start at once may take to agree which of them is the

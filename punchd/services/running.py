@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from punchd.errors import ControlError, PunchError
+from punchd.forward.serving import TakeStream
 from punchd.session.stream import Stream
 from punchd.session.tube import Tube
 
@@ -25,9 +26,6 @@ from .state import StateFolder
 
 #: Seconds after which nobody who was invited comes any more.
 PAIRING = 660.0
-
-#: Takes a stream that a peer opened: its id, the service, the stream.
-TakeStream = Callable[[str, str, Stream], None]
 
 
 class Serving(Protocol):
