@@ -34,7 +34,7 @@ class Turns(SelectReactor):
         self._now = 1000.0
         super().__init__()
 
-    def seconds(self) -> float:  # type: ignore[override]
+    def seconds(self) -> float:
         """
         @return: the time, which passes only while there is nothing else to do.
         """
@@ -103,4 +103,4 @@ class Turns(SelectReactor):
         for internal in list(self._internalReaders):
             self._internalReaders.remove(internal)
             self.removeReader(internal)
-            internal.connectionLost(None)  # type: ignore[call-arg,arg-type]
+            internal.connectionLost(None)
