@@ -6,12 +6,11 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Iterable
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from punchd.testing.trial import Outcome
 
@@ -19,7 +18,7 @@ from punchd.testing.trial import Outcome
 _CHUNK: Final = 4
 
 
-def _prepare() -> None:
+def prepare() -> None:
     """
     Collect less garbage: what was imported is none, and a world of the simulator
     is thrown away as a whole.
@@ -39,7 +38,7 @@ class Runs:
 
     def __init__(self, jobs: int, state: Path | None = None) -> None:
         """
-        @param jobs: how many processes.
+        @param jobs: how many processes; with 1 it is this one.
         @param state: a file that keeps the outcomes: a JSON list a line.
 
         @raise ValueError: it is not such a file.
@@ -60,7 +59,7 @@ class Runs:
         for number, line in enumerate(text.splitlines(), 1):
             try:
                 key, seed, fields = json.loads(line)
-                outcome = Outcome(**{**fields, "by": frozenset(fields["by"])})
+                outcome = Outcome.fromDict(fields)
             except (ValueError, TypeError, KeyError) as e:
                 raise ValueError(f"line {number} is no outcome of a run") from e
             self._known.setdefault(key, {})[seed] = outcome
@@ -71,22 +70,29 @@ class Runs:
         """
         @param key: what makes these runs different from others.
         @param once: one run, of a seed; has to be picklable.
+        @param seeds: how many runs; 0 for those only that were run before.
 
         @return: what came of the seeds from 0 on.
         """
         known = self._known.setdefault(key, {})
+        if not seeds:
+            return [outcome for _, outcome in sorted(known.items())]
         missing = [seed for seed in range(seeds) if seed not in known]
-        if missing:
-            with get_context("fork").Pool(self._jobs, _prepare) as pool:
-                numbered = partial(_numbered, once)
-                for seed, outcome in pool.imap_unordered(numbered, missing, _CHUNK):
-                    known[seed] = outcome
-                    self._keep(key, seed, outcome)
+        numbered = partial(_numbered, once)
+        if self._jobs == 1:
+            self._take(key, map(numbered, missing))
+        elif missing:
+            with get_context("fork").Pool(self._jobs, prepare) as pool:
+                self._take(key, pool.imap_unordered(numbered, missing, _CHUNK))
         return [known[seed] for seed in range(seeds)]
+
+    def _take(self, key: str, outcomes: Iterable[tuple[int, Outcome]]) -> None:
+        for seed, outcome in outcomes:
+            self._known[key][seed] = outcome
+            self._keep(key, seed, outcome)
 
     def _keep(self, key: str, seed: int, outcome: Outcome) -> None:
         if self._state is None:
             return
-        fields: dict[str, Any] = {**asdict(outcome), "by": sorted(outcome.by)}
         with self._state.open("a") as file:
-            file.write(json.dumps([key, seed, fields]) + "\n")
+            file.write(json.dumps([key, seed, outcome.toDict()]) + "\n")

@@ -13,7 +13,8 @@ sides are direct; probes are those of the busier side, beyond plain checks.
 
 C{--state} keeps what came of each run in a file, so that a run of the whole that
 was ended goes on where it was, and more seeds are added to those that there are.
-The file belongs to one version of the program.  C{--page} writes the table.
+The file belongs to one version of the program.  C{--seeds=0} runs nothing, and tells
+what the file has.  C{--page} writes the table.
 """
 
 from __future__ import annotations
@@ -21,8 +22,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import shlex
-import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -37,7 +36,7 @@ from punchd.testing.trial import Outcome, simulated
 from punchd.traversal.spray import WANTED
 
 from .page import table
-from .rateruns import Runs
+from .rateruns import Runs, prepare
 
 #: Seconds in which a first spray is over, and no second one has begun.
 FIRST = 33.0
@@ -57,10 +56,11 @@ Written on {date} by ::
 on a machine with {cores} cores and Linux {kernel}, in the simulator, {delay:g} ms each
 way between any two public addresses.
 
-Each line is one pair of kinds of NAT (:doc:`howto/simulator`) and {seeds} runs of the
-whole product, each with its own seed: how many became direct within {patience:g} s, the
-virtual seconds from the dial until both sides were, and the packets of the busier side
-beyond plain checks.  A relay carried the session meanwhile.
+Each line is one pair of kinds of NAT (:doc:`howto/simulator`), of which the whole
+product was run with so many seeds: the share that became direct within {patience:g} s,
+the virtual seconds from the dial until both sides were (the median, and those of 95 %),
+and the packets of the busier side beyond plain checks.  A relay carried the session
+meanwhile.
 
 Where ports are random, the birthday formula tells how often a spray should hit: the
 probability that *m* different ports tried meet one of *k* open sockets among *N* ports
@@ -229,7 +229,7 @@ def page(found: Sequence[Row], command: str, patience: float) -> str:
             (
                 " × ".join(row.rate.kinds),
                 row.conditions,
-                f"{row.share:.1%}",
+                f"{row.share:.1%} of {len(row.found)}",
                 f"{median(times):.2f} ({slow:.2f})" if times else "\\-",
                 f"{median(probes):.0f} ({max(probes)})",
                 f"{row.first:.1%}" if row.rate.formula else "\\-",
@@ -249,15 +249,12 @@ def page(found: Sequence[Row], command: str, patience: float) -> str:
         "formula",
         "claimed",
     )
-    counts = sorted({len(row.found) for row in found})
-    seeds = " to ".join(f"{count:,}" for count in {counts[0]: 0, counts[-1]: 0})
     text = _HEAD.format(
         command=command,
         date=datetime.now(timezone.utc).date(),
         cores=os.cpu_count(),
         kernel=platform.release().partition("-")[0],
         delay=1000 * grid().delay,
-        seeds=seeds,
         patience=patience,
     )
     return f"{text}\n{table(head, lines)}"
@@ -328,16 +325,22 @@ def main() -> None:
         runs = Runs(arguments.jobs, arguments.state)
     except (OSError, ValueError) as e:
         parser.exit(1, f"--state={arguments.state}: {e}.\n")
+    if arguments.jobs == 1:
+        prepare()
     found = []
     for rate, trouble in asked:
         patience: float = arguments.patience
         key = f"{','.join(rate.kinds)} {rate.foreign:g} {trouble.name} {patience:g}"
         run = partial(once, rate, trouble, patience)
         row = Row(rate, trouble, runs.run(key, run, arguments.seeds))
-        found.append(row)
-        print(line(row), flush=True)
+        if row.found:
+            found.append(row)
+            print(line(row), flush=True)
+    if not found:
+        parser.exit(1, "--seeds=0: nothing was run yet; expected --state with runs.\n")
     if arguments.page is not None:
-        command = shlex.join(["python", "-m", "bench.rates", *sys.argv[1:]])
+        most = max(len(row.found) for row in found)
+        command = f"python -m bench.rates --seeds={most} --page={arguments.page.name}"
         arguments.page.write_text(page(found, command, arguments.patience))
 
 

@@ -58,7 +58,7 @@ def test_broken(tmp_path: Path) -> None:
     A file of something else is not taken for one.
     """
     path = tmp_path / "runs"
-    path.write_text(json.dumps(["a", 0, {"moon": 1, "by": []}]) + "\n")
+    path.write_text(json.dumps(["a", 0, {"moon": 1, "by": [], "causes": []}]) + "\n")
     with pytest.raises(ValueError, match="line 1"):
         Runs(1, path)
 
