@@ -60,6 +60,12 @@ class Channel:
         self.own = own
         self.expires = 0.0
 
+    def carries(self, now: float) -> bool:
+        """
+        @return: whether it is bound, and its peer permitted.
+        """
+        return self.expires > now and self.permission.expires > now
+
 
 class Allocation:
     """

@@ -95,9 +95,7 @@ class RunServer(Server):
                     passed = []
                 last = number
                 channel = allocation.channels.get(number)
-                if channel is not None and (
-                    channel.expires <= now or channel.permission.expires <= now
-                ):
+                if channel is not None and not channel.carries(now):
                     channel = None
             if channel is None:
                 # What is wrong is found out, and counted, one by one.
@@ -143,8 +141,7 @@ class RunServer(Server):
         channel = allocation.channels.get(int.from_bytes(head[:2], "big"))
         if (
             channel is None
-            or channel.expires <= now
-            or channel.permission.expires <= now
+            or not channel.carries(now)
             or int.from_bytes(head[2:], "big") != size - 4
             or allocation.sentPackets + count > allocation.sentDue
             or list(map(len, alike)).count(size) < count
@@ -194,11 +191,7 @@ class RunServer(Server):
         @see: L{Server._fromPeer}.
         """
         channel = allocation.peers.get(peer)
-        if (
-            channel is None
-            or channel.expires <= now
-            or channel.permission.expires <= now
-        ):
+        if channel is None or not channel.carries(now):
             # What comes for the client later is not to overtake these.
             bursts.pop(allocation, None)
             for data in payloads:
