@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol
 from zope.interface import implementer
 
+from punchd.errors import SessionLost
 from punchd.forward.publish import Forwarder, Publisher
 from punchd.forward.rules import Forward, Publication
 from punchd.net.kernel import KernelNetwork
@@ -274,9 +275,24 @@ class Chain:
             or world.b.busy
             or world.b.handover._waiting
             or any(forwarder._users for forwarder in self.forwarders.values())
-            or self._open() != self._idle
+            or self._open() - self._idle
             or select.select(self._ports, [], [], 0)[0]
         )
+
+    def lose(self) -> None:
+        """
+        The session is lost.
+        """
+        for side in (self.world.a, self.world.b):
+            side.end.streams.lose(SessionLost("The moon is in the way."))
+
+    def leave(self) -> None:
+        """
+        Programs lose the client that they connect by.
+        """
+        control = self.world.a.control
+        assert control is not None
+        self.reactor.result(control.stopService())
 
     def describe(self) -> str:
         """

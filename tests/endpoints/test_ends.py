@@ -4,6 +4,7 @@ How connections end, in whatever order both ends do what ends them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
@@ -66,6 +67,41 @@ def test_allEnds(left: str, tmp_path: Path) -> None:
 
     check()
     chains[0].stop()
+
+
+@pytest.mark.parametrize("left", KINDS)
+@pytest.mark.parametrize("cut", [Chain.lose, Chain.leave])
+def test_clientGoes(left: str, cut: Callable[[Chain], None], tmp_path: Path) -> None:
+    """
+    Whatever both ends were doing, they learn that the session is lost, or that the
+    client is gone that they had between them, and nothing stays.
+    """
+    number = count()
+
+    @settings(max_examples=20, suppress_health_check=list(HealthCheck))
+    @given(st.sampled_from(KINDS), st.integers(0, 1 << 30), STEPS)
+    def check(right: str, seed: int, steps: Steps) -> None:
+        chain = Chain(tmp_path / str(next(number)))
+        chain.reactor.random.seed(seed)
+        chain.connect(left, right, (True, True))
+        try:
+            _live(chain, steps)
+            cut(chain)
+            for end in chain.ends:
+                end.act("resume", 0)
+            if cut is Chain.lose or left == "program":
+                chain.reactor.until(
+                    lambda: all(
+                        end.knows if end.kind == "tcp" else end.gone
+                        for end in chain.ends
+                    )
+                )
+            chain.reactor.until(lambda: chain.over)
+        except AssertionError as e:
+            raise AssertionError(f"{e}\n{chain.describe()}") from e
+        chain.stop()
+
+    check()
 
 
 def _live(chain: Chain, steps: Steps) -> None:
