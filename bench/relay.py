@@ -88,6 +88,7 @@ def serve(port: int) -> None:
         whole=network.sendsWhole,
     )
     forwarder.driver = Driver(relay, datagrams.send, lambda event: None, reactor)
+    forwarder.carrierOf = datagrams.carrierOf
     datagrams.setRelay(relay, forwarder.driver, ports.ports)
     datagrams.add(network.listenDatagram(datagrams, 4, HOST, port))
     reactor.run()

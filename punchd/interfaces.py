@@ -67,6 +67,23 @@ class IRunReceiver(IBatchReceiver):
         """
 
 
+class IWayReceiver(IRunReceiver):
+    """
+    A receiver that knows in advance where some datagrams go: a port may send them
+    there by itself.
+    """
+
+    def wayFor(local, remote, number):  # type: ignore[no-untyped-def]
+        """
+        @param local: the (host, port) that datagrams come to.
+        @param remote: the (host, port) that they come from.
+        @param number: of their channel, where they have one.
+
+        @return: a L{punchd.turn.ways.Way} and the L{punchd.net.carrying.Carrier} at
+            which it begins, or L{None}.
+        """
+
+
 class IHopReceiver(IDatagramReceiver):
     """
     A receiver that is told of datagrams which died on their way, too.

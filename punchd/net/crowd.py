@@ -10,32 +10,45 @@ can be waited for like a socket), and what they had is delivered together.
 from __future__ import annotations
 
 import select
+from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.interfaces import ILoggingContext, IReactorFDSet, IReadDescriptor
+from twisted.internet.interfaces import ILoggingContext, IReadDescriptor
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from punchd.interfaces import IRunReceiver
+from .lanes import Lane
+from .udp import Run
 
-#: Sockets that one readiness may take before others on the reactor have their turn.
+#: Sockets that are read from before what they had is delivered.
 READY = 64
+#: How often the kernel is asked, and the seconds that this may take, before others
+#: on the reactor have their turn.
+TURNS = 16
+LONGEST = 0.002
 
 
 @implementer(IReadDescriptor, ILoggingContext)
 class Crowd:
     """
-    I am a reactor to L{punchd.net.udp.UDPPort}s that have one receiver.
+    I am a reactor to L{punchd.net.carrying.Carrier}s.
+
+    @ivar now: monotonic seconds, when the ports began to be read.
+    @ivar turn: how often ports have been read so far, and more.
+    @ivar waiting: lanes that have something to send.
     """
 
     _log = Logger()
 
-    def __init__(self, reactor: IReactorFDSet, receiver: IRunReceiver) -> None:
+    def __init__(self, reactor: Any) -> None:
         """
-        @param receiver: takes what came to all of them.
+        @param reactor: with a monotonic clock.
         """
         self._reactor = reactor
-        self._receiver: Any = receiver
+        self._seconds: Callable[[], float] = reactor.seconds
+        self.now = self._seconds()
+        self.turn = 0
+        self.waiting: list[Lane] = []
         self._poll: Any = None
         self._members: dict[int, Any] = {}
 
@@ -106,8 +119,27 @@ class Crowd:
         """
         Read from those that have something.
         """
-        runs: list[Any] = []
-        for number, event in self._poll.poll(0, READY):
+        self.turn += 2
+        self.now = began = self._seconds()
+        for _ in range(TURNS):
+            ready = self._poll.poll(0, READY)
+            if not ready:
+                return
+            well = self._take(ready)
+            if not well or self._poll is None or self.now - began > LONGEST:
+                return
+            self.turn += 1
+
+    def _take(self, ready: list[tuple[int, int]]) -> bool:
+        """
+        @param ready: descriptors and what is the matter with them.
+
+        @return: whether no port has failed.
+        """
+        well = True
+        self.now = self._seconds()
+        left: list[tuple[Any, list[Run]]] = []
+        for number, event in ready:
             port = self._members.get(number)
             if port is None:
                 continue
@@ -116,11 +148,34 @@ class Crowd:
                     port.doWrite()
                 if event & ~select.EPOLLOUT:
                     # News of errors are there, too.
-                    runs += port.read()
+                    runs = port.read()
+                    if runs:
+                        left.append((port, runs))
             except Exception:
+                well = False
                 self._log.failure("{port} failed", port=port.logPrefix())
-        if runs:
+        if self.waiting:
+            waiting, self.waiting = self.waiting, []
+            for lane in waiting:
+                lane.depart()
+        if left:
+            self._deliver(left)
+        return well
+
+    def _deliver(self, left: list[tuple[Any, list[Run]]]) -> None:
+        """
+        Bring to the receivers what no lane has taken.
+        """
+        together: dict[Any, list[Run]] = {}
+        for port, runs in left:
+            together.setdefault(port.receiver, []).extend(runs)
+        for receiver, runs in together.items():
             try:
-                self._receiver.runsReceived(runs)
+                receiver.runsReceived(runs)
             except Exception:
                 self._log.failure("A receiver of datagrams failed")
+        for port, runs in left:
+            try:
+                port.learn(runs)
+            except Exception:
+                self._log.failure("{port} failed", port=port.logPrefix())

@@ -21,10 +21,11 @@ from punchd.interfaces import (
     IErrorReceiver,
     IHopReceiver,
     INetwork,
-    IRunReceiver,
+    IWayReceiver,
 )
 
-from . import ancillary
+from . import ancillary, carrying
+from .carrying import ListeningPort, RelayedPort
 from .crowd import Crowd
 from .hops import HopPort
 from .linkstate import isUp
@@ -60,7 +61,7 @@ class KernelNetwork:
     ) -> None:
         self.reactor = reactor
         self._offload = not environ.get(NO_OFFLOAD)
-        self._crowds: dict[IDatagramReceiver, Crowd] = {}
+        self._relay: Crowd | None = None
 
     def listenDatagram(
         self, receiver: IDatagramReceiver, family: int, host: str, port: int
@@ -74,13 +75,18 @@ class KernelNetwork:
         tells = self.sendsWhole and IErrorReceiver.providedBy(receiver)
         make: Any = ReportingPort if tells else UDPPort
         reactor: Any = self.reactor
-        if tells and IRunReceiver.providedBy(receiver):
+        if IWayReceiver.providedBy(receiver) and carrying.possible():
             # Relays have many of them.
-            reactor = self._crowds.setdefault(receiver, Crowd(reactor, receiver))
+            make, reactor = RelayedPort if tells else ListeningPort, self._crowd()
         opened: IDatagramPort = make(
             reactor, receiver, family, host, port, offload=self._offload
         )
         return opened
+
+    def _crowd(self) -> Crowd:
+        if self._relay is None:
+            self._relay = Crowd(self.reactor)
+        return self._relay
 
     def adopt(
         self, receiver: IDatagramReceiver, family: int, existing: socket.socket
@@ -88,9 +94,14 @@ class KernelNetwork:
         """
         Take over a UDP socket that another process has opened and bound.
         """
-        return UDPPort(
-            self.reactor, receiver, family, offload=self._offload, existing=existing
+        make: Any = UDPPort
+        reactor: Any = self.reactor
+        if IWayReceiver.providedBy(receiver) and carrying.possible():
+            make, reactor = ListeningPort, self._crowd()
+        opened: IDatagramPort = make(
+            reactor, receiver, family, offload=self._offload, existing=existing
         )
+        return opened
 
     def listenHops(self, receiver: IHopReceiver, family: int) -> IDatagramPort | None:
         """

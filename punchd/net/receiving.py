@@ -13,7 +13,7 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from punchd.core import Address
@@ -26,10 +26,14 @@ SLOTS: Final = 32
 FEWER: Final = 8
 
 _ROOM: Final = 1 << 16
-# A power of two would put the beginnings of all into the same lines of the cache.
-_STRIDE: Final = _ROOM + 17 * 64
-# struct sockaddr_in6, the larger one.
-_NAME: Final = 28
+#: From the beginning of one slot to the next.  A power of two would put the
+#: beginnings of all into the same lines of the cache.
+STRIDE: Final = _ROOM + 17 * 64
+#: struct sockaddr_in6, the larger one.
+NAME: Final = 28
+#: What of a name counts.  After the family: port and address, and for IPv6 the flow
+#: between them.
+NAMES: Final = {4: 8, 6: 24}
 _CONTROLS: Final = (ancillary.SPACE + 7) & ~7
 # struct mmsghdr on 64-bit systems: name and its length, buffers and their
 # number, control messages and their length, flags; the length of what was read.
@@ -70,6 +74,25 @@ def reader() -> PlainReader | Reader:
     return Reader(call)
 
 
+def parsed(size: int, controls: Iterable[ancillary.Control]) -> tuple[int, bytes, int]:
+    """
+    @param size: of what was read.
+    @param controls: that came with it.
+
+    @return: the size of the segments, the value of the packet information, and how
+        many datagrams were dropped.
+    """
+    segment, value, overflow = size, b"", 0
+    for level, kind, body in controls:
+        if level == socket.IPPROTO_UDP:
+            segment = int.from_bytes(body, sys.byteorder)
+        elif level == socket.SOL_SOCKET:
+            overflow = int.from_bytes(body, sys.byteorder)
+        elif (level, kind) in _INFORMATION:
+            value = body
+    return segment, value, overflow
+
+
 class PlainReader:
     """
     I read datagrams, or batches of them, one by one.
@@ -90,15 +113,7 @@ class PlainReader:
         @see: L{Reader.read}.
         """
         size, controls, _, remote = sock.recvmsg_into([self._data], ancillary.SPACE)
-        segment, value = size, b""
-        self.overflow = 0
-        for level, kind, body in controls:
-            if level == socket.IPPROTO_UDP:
-                segment = int.from_bytes(body, sys.byteorder)
-            elif level == socket.SOL_SOCKET:
-                self.overflow = int.from_bytes(body, sys.byteorder)
-            elif (level, kind) in _INFORMATION:
-                value = body
+        segment, value, self.overflow = parsed(size, controls)
         return [(bytes(self._data[:size]), segment, value, remote[:2])]
 
 
@@ -109,6 +124,12 @@ class Reader:
     @ivar slots: how many one call reads at most.
     @ivar overflow: how many datagrams the kernel has dropped on the socket
         that was read from last, if it has told; otherwise 0.
+    @ivar data: what was read, from each L{STRIDE} on.
+    @ivar first: room for one datagram there, for who reads only one.
+    @ivar names: where it came from, from each L{NAME} on.
+    @ivar remotes: what such names say, as far as is remembered.
+    @ivar lengths: how long it is.
+    @ivar controlled: how long the control messages are that came with it.
     """
 
     slots = SLOTS
@@ -119,8 +140,9 @@ class Reader:
         """
         self._call = call
         # Memory that is never touched is never there.
-        self._data = memoryview(bytearray(SLOTS * _STRIDE))
-        self._names = memoryview(bytearray(SLOTS * _NAME))
+        self.data = memoryview(bytearray(SLOTS * STRIDE))
+        self.first = [self.data[:_ROOM]]
+        self._names = memoryview(bytearray(SLOTS * NAME))
         self._controls = memoryview(bytearray(SLOTS * _CONTROLS))
         vectors = bytearray(SLOTS * _VECTOR.size)
         headers = bytearray(SLOTS * _HEADER.size)
@@ -129,13 +151,13 @@ class Reader:
             _VECTOR.pack_into(
                 vectors,
                 slot * _VECTOR.size,
-                _addressOf(self._data) + slot * _STRIDE,
+                _addressOf(self.data) + slot * STRIDE,
                 _ROOM,
             )
             _HEADER.pack_into(
                 headers,
                 slot * _HEADER.size,
-                *(_addressOf(self._names) + slot * _NAME, _NAME),
+                *(_addressOf(self._names) + slot * NAME, NAME),
                 *(_addressOf(vectors) + slot * _VECTOR.size, 1),
                 *(_addressOf(self._controls) + slot * _CONTROLS, _CONTROLS),
                 *(0, 0),
@@ -147,9 +169,12 @@ class Reader:
         self._controlled = self._headers.cast("Q")[
             _CONTROLS_AT // 8 :: _HEADER.size // 8
         ]
-        self._remotes: dict[bytes, Address] = {}
+        self.remotes: dict[bytes, Address] = {}
         self._known: dict[bytes, tuple[int, bytes, int]] = {}
         self.overflow = 0
+        self.names = b""
+        self.lengths: list[int] = []
+        self.controlled: list[int] = []
 
     def read(self, sock: socket.socket, family: int, slots: int) -> list[Read]:
         """
@@ -160,51 +185,73 @@ class Reader:
         @raise OSError: what the kernel had to tell instead; L{BlockingIOError}
             if nothing.
         """
+        count = self.fill(sock, slots)
+        data = self.data
+        width = NAMES[family]
+        names, remotes = self.names, self.remotes
+        found = []
+        at = start = 0
+        for slot in range(count):
+            length = self.lengths[slot]
+            segment, value = length, b""
+            if self.controlled[slot]:
+                segment, value = self.told(slot, length)
+            name = names[at : at + width]
+            remote = remotes.get(name) or self.remember(name)
+            found.append((bytes(data[start : start + length]), segment, value, remote))
+            at += NAME
+            start += STRIDE
+        return found
+
+    def fill(self, sock: socket.socket, slots: int) -> int:
+        """
+        Read into C{data}, C{names}, C{lengths} and C{controlled}, which are good until
+        that is done again.
+
+        @see: L{read}.
+
+        @return: how many slots have something now.
+        """
         number = sock.fileno()
         count = self._call(number, self._address, slots, socket.MSG_DONTWAIT, None)
         if count < 0:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code))
-        lengths = self._lengths[:count].tolist()
-        controlled = self._controlled[:count].tolist()
+        self.lengths = self._lengths[:count].tolist()
+        self.controlled = self._controlled[:count].tolist()
         # The kernel writes lengths of its own into the headers.
         size = count * _HEADER.size
         self._headers[:size] = self._fresh[:size]
-        data, remotes = self._data, self._remotes
-        # After the family: port and address, and for IPv6 the flow between them.
-        width = 8 if family == 4 else 24
-        names = bytes(self._names[: count * _NAME])
-        found = []
-        self.overflow = at = start = 0
-        for slot, length in enumerate(lengths):
-            name = names[at : at + width]
-            remote = remotes.get(name)
-            if remote is None:
-                remote = self._remember(name)
-            segment, value = length, b""
-            space = controlled[slot]
-            if space:
-                begin = slot * _CONTROLS
-                told = bytes(self._controls[begin : begin + space])
-                segment, value, overflow = self._known.get(told) or self._parse(told)
-                if overflow:
-                    self.overflow = overflow
-                if not segment:
-                    segment = length
-            found.append((bytes(data[start : start + length]), segment, value, remote))
-            at += _NAME
-            start += _STRIDE
-        return found
+        self.names = bytes(self._names[: count * NAME])
+        self.overflow = 0
+        return count
 
-    def _remember(self, name: bytes) -> Address:
-        if len(self._remotes) >= _KEPT:
-            self._remotes.clear()
+    def told(self, slot: int, length: int) -> tuple[int, bytes]:
+        """
+        @param length: of what is in the slot.
+
+        @return: what the control messages of the slot say: the size of segments, the
+            value of the packet information.
+        """
+        begin = slot * _CONTROLS
+        told = bytes(self._controls[begin : begin + self.controlled[slot]])
+        segment, value, overflow = self._known.get(told) or self._parse(told)
+        if overflow:
+            self.overflow = overflow
+        return segment or length, value
+
+    def remember(self, name: bytes) -> Address:
+        """
+        @param name: from C{names}, as long as L{NAMES} says.
+        """
+        if len(self.remotes) >= _KEPT:
+            self.remotes.clear()
         (port,) = _PORT.unpack_from(name, 2)
         if len(name) == 8:
             host = socket.inet_ntop(socket.AF_INET, name[4:])
         else:
             host = socket.inet_ntop(socket.AF_INET6, name[8:])
-        remote = self._remotes[name] = (host, port)
+        remote = self.remotes[name] = (host, port)
         return remote
 
     def _parse(self, told: bytes) -> tuple[int, bytes, int]:

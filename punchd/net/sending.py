@@ -186,7 +186,7 @@ class Sender:
         """
         size = len(payloads[0])
         try:
-            control = self._controlFor(local, remote, ttl)
+            control = self.controlFor(local, remote, ttl)
             segment = _SEGMENT_CONTROLS.get(size) or _segmentControl(size)
             self._socket.sendmsg(payloads, [*control, segment], 0, remote)
         except BlockingIOError:
@@ -215,6 +215,32 @@ class Sender:
         mayBeTooBig = size > SAFE_SEGMENT and error.errno != errno.EIO
         self._segmentLimit = size - 1 if mayBeTooBig else 0
 
+    def sendSegments(
+        self,
+        vectors: Sequence[bytes | memoryview],
+        segment: int,
+        size: int,
+        control: list[ancillary.Control],
+        remote: Address,
+    ) -> bool:
+        """
+        Send a run whose datagrams are C{segment} bytes long but for the last.
+
+        @param vectors: of all of it, in order.
+        @param size: of all of it at most, in bytes.
+        @param control: from L{controlFor}.
+
+        @return: whether that was done; otherwise nothing was.
+        """
+        if segment > self._segmentLimit or size > SEGMENTED:
+            return False
+        told = _SEGMENT_CONTROLS.get(segment) or _segmentControl(segment)
+        try:
+            self._socket.sendmsg(vectors, [*control, told], 0, remote)
+        except OSError:
+            return False
+        return True
+
     def sendOne(self, datagram: Datagram) -> int:
         """
         @return: 1 if it was sent or given up, 0 when there is no room.
@@ -232,7 +258,7 @@ class Sender:
         @return: as L{sendOne} does.
         """
         try:
-            control = self._controlFor(local, remote, ttl)
+            control = self.controlFor(local, remote, ttl)
             if ttl is not None and self._hopLimitByOption:
                 self._sendWithOption(data, control, remote, ttl)
             elif control:
@@ -277,8 +303,8 @@ class Sender:
     def _count(self, error: OSError, times: int = 1) -> None:
         self._counters["send " + ancillary.errorName(error)] += times
 
-    def _controlFor(
-        self, local: Address | None, remote: Address, ttl: int | None
+    def controlFor(
+        self, local: Address | None, remote: Address, ttl: int | None = None
     ) -> list[ancillary.Control]:
         """
         @return: the control messages that the datagram's source and hop limit

@@ -17,7 +17,8 @@ from zope.interface import implementer
 
 from punchd.core import Address, Burst, Datagram
 from punchd.errors import MalformedMessage
-from punchd.interfaces import IDatagramPort, IRunReceiver
+from punchd.interfaces import IDatagramPort, IWayReceiver
+from punchd.net.carrying import Carrier
 from punchd.net.driver import Driver
 from punchd.net.udp import flattened
 from punchd.signaling.observation import Observer
@@ -27,6 +28,7 @@ from punchd.stun.binding import BindingServer
 from punchd.stun.message import Message, Method, isMessage, parse
 from punchd.turn.runs import Run, RunServer
 from punchd.turn.transport import isStream, withoutTransport
+from punchd.turn.ways import Way
 
 from .streams import Streams
 
@@ -36,7 +38,7 @@ _WILDCARDS: Final = ("", "0.0.0.0", "::")
 Received = tuple[bytes, Address, Address]
 
 
-@implementer(IRunReceiver)
+@implementer(IWayReceiver)
 class Datagrams:
     """
     I take what comes to the listening ports and send all answers.
@@ -78,6 +80,8 @@ class Datagrams:
         driver, self.driver = self.driver, None
         if driver is not None:
             driver.stop()
+        for each in self._relay.allocations() if self._relay is not None else ():
+            each.endWays()
 
     # --- ports
 
@@ -162,7 +166,27 @@ class Datagrams:
                 self.counters["no port"] += 1
         return port
 
-    # --- IRunReceiver
+    # --- IWayReceiver
+
+    def wayFor(
+        self, local: Address, remote: Address, number: int
+    ) -> tuple[Way, Carrier] | None:
+        """
+        @see: L{punchd.interfaces.IWayReceiver}.
+        """
+        driver, relay = self.driver, self._relay
+        if driver is None or relay is None:
+            return None
+        way = relay.wayFromClient(local, remote, number, driver.now())
+        port = None if way is None else self.carrierOf(way.local)
+        return None if way is None or port is None else (way, port)
+
+    def carrierOf(self, local: Address) -> Carrier | None:
+        """
+        @return: the port that the address belongs to, if that may send by itself.
+        """
+        port = self._portFor(local)
+        return port if isinstance(port, Carrier) else None
 
     def datagramReceived(self, data: bytes, local: Address, remote: Address) -> None:
         """

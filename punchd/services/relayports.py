@@ -5,7 +5,7 @@ The UDP ports that relayed addresses are.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from twisted.internet.error import CannotListenError
@@ -16,10 +16,12 @@ from punchd.interfaces import (
     IDatagramPort,
     IDatagramReceiver,
     IErrorReceiver,
-    IRunReceiver,
+    IWayReceiver,
 )
+from punchd.net.carrying import Carrier
 from punchd.net.driver import Driver
 from punchd.turn.runs import Run
+from punchd.turn.ways import Way
 
 #: How many ports are tried before there are none.
 ATTEMPTS: Final = 32
@@ -119,13 +121,17 @@ class RelayPorts:
             self.close(address)
 
 
-@implementer(IRunReceiver, IErrorReceiver)
+@implementer(IWayReceiver, IErrorReceiver)
 class RelayReceiver:
     """
     I bring what comes to relayed addresses to the relay's loop.
+
+    @ivar carrierOf: gives the port of a listening address, if that may send by
+        itself.
     """
 
     driver: Driver
+    carrierOf: Callable[[Address], Carrier | None] = staticmethod(lambda local: None)
 
     def datagramReceived(self, data: bytes, local: Address, remote: Address) -> None:
         """
@@ -147,6 +153,17 @@ class RelayReceiver:
         """
         core: Any = self.driver.core
         self.driver.call(core.runsReceived, runs)
+
+    def wayFor(
+        self, local: Address, remote: Address, number: int
+    ) -> tuple[Way, Carrier] | None:
+        """
+        @see: L{punchd.interfaces.IWayReceiver}.
+        """
+        relay: Any = self.driver.core
+        way = relay.wayFromPeer(local, remote, self.driver.now())
+        port = None if way is None else self.carrierOf(way.local)
+        return None if port is None else (way, port)
 
     def errorReported(
         self, local: Address, remote: Address, kind: int, code: int, info: int

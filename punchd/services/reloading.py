@@ -62,6 +62,7 @@ def exchange(
                 if permission.expires and host not in own and peers[0](host):
                     permission.expires = 0.0
                     denied += 1
+            each.endWays()
         relay.use(limits)
     _log.info(
         "What has changed in files holds now",

@@ -307,6 +307,7 @@ class Rendezvous(Service):
         )
         driver = Driver(self.relay, self.datagrams.send, self.relayed, self._clock)
         receiver.driver = driver
+        receiver.carrierOf = self.datagrams.carrierOf
         self.datagrams.setRelay(self.relay, driver, ports.ports)
 
     def _relayFor(self, handle: str) -> dict[str, Any]:

@@ -153,6 +153,7 @@ class Worker:
         )
         driver = Driver(self.relay, self.datagrams.send, self._relayed, self._clock)
         receiver.driver = driver
+        receiver.carrierOf = self.datagrams.carrierOf
         self.datagrams.setRelay(self.relay, driver, ports.ports)
 
     # --- from the rendezvous

@@ -7,7 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from punchd.core import Address
+from punchd.net.carrying import Carrier
 from punchd.net.udp import Run
+from punchd.turn.ways import Way
 
 from .relayports import RelayReceiver
 
@@ -57,6 +59,14 @@ class NeighbourReceiver(RelayReceiver):
         super().runsReceived(
             [(data, local, self._seen(remote)) for data, local, remote in runs]
         )
+
+    def wayFor(
+        self, local: Address, remote: Address, number: int
+    ) -> tuple[Way, Carrier] | None:
+        """
+        @see: L{punchd.interfaces.IWayReceiver}.
+        """
+        return super().wayFor(local, self._seen(remote), number)
 
     def _seen(self, remote: Address) -> Address:
         host = self._outside.get(remote[0])

@@ -17,6 +17,7 @@ from .guards import Guard
 
 if TYPE_CHECKING:
     from .limits import Account
+    from .ways import Way
 
 #: Seconds; RFC 8656, 3.2, 9 and 12.
 DEFAULT_LIFETIME: Final = 600.0
@@ -87,6 +88,7 @@ class Allocation:
     @ivar accounts: what it counts for.
     @ivar sentDue: when C{sentPackets} has come to this, C{accounts} are charged.
     @ivar receivedDue: likewise.
+    @ivar ways: those that rest on it, or L{None}.
     """
 
     __slots__ = (
@@ -115,6 +117,7 @@ class Allocation:
         "transactionId",
         "twin",
         "username",
+        "ways",
     )
 
     def __init__(
@@ -153,6 +156,7 @@ class Allocation:
         self.receivedBytes = 0
         self.chargedPackets = self.chargedBytes = 0
         self.sentDue = self.receivedDue = sys.maxsize
+        self.ways: list[Way] | None = None
 
     def of(self, family: int) -> Allocation | None:
         """
@@ -163,6 +167,21 @@ class Allocation:
             return self
         twin = self.twin
         return twin if twin is not None and twin.family == family else None
+
+    def carries(self, way: Way, now: float) -> None:
+        """
+        C{way} is to end with me.
+        """
+        self.ways = [each for each in self.ways or () if each.until > now]
+        self.ways.append(way)
+
+    def endWays(self) -> None:
+        """
+        What was decided in advance holds no more.
+        """
+        ways, self.ways = self.ways, None
+        for each in ways or ():
+            each.end()
 
     def join(self, twin: Allocation) -> None:
         """
@@ -182,6 +201,7 @@ class Allocation:
         """
         twin = self.twin
         if twin is not None:
+            twin.endWays()
             self.twin = twin.twin = None
             gone = self.relayed
             for channel in [e for e in self.channels.values() if e.relayed == gone]:
@@ -254,5 +274,6 @@ class Allocation:
         channel.expires = now + CHANNEL_LIFETIME
 
     def _unbind(self, channel: Channel) -> None:
+        self.endWays()
         del self.channels[channel.number]
         del self.peers[channel.peer]

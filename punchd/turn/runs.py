@@ -14,6 +14,7 @@ from punchd.core import Address, Burst
 from .allocation import Allocation, Channel
 from .limits import Limits
 from .server import Server
+from .ways import Way, wayFromClient, wayFromPeer
 
 #: Whether datagrams are alike is looked at when there are so many.
 LONG: Final = 4
@@ -43,6 +44,20 @@ class RunServer(Server):
                 each.chargedPackets = each.sentPackets + each.receivedPackets
                 each.chargedBytes = each.sentBytes + each.receivedBytes
             each.sentDue = each.receivedDue = 0
+
+    def wayFromClient(
+        self, local: Address, client: Address, number: int, now: float
+    ) -> Way | None:
+        """
+        @see: L{wayFromClient}.
+        """
+        return wayFromClient(self._table, local, client, number, now)
+
+    def wayFromPeer(self, relayed: Address, peer: Address, now: float) -> Way | None:
+        """
+        @see: L{wayFromPeer}.
+        """
+        return wayFromPeer(self._table, relayed, peer, now)
 
     def runsReceived(self, runs: Iterable[Run], now: float) -> None:
         """

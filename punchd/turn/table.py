@@ -194,6 +194,7 @@ class AllocationTable:
         @param keep: whether its port stays open, for another one.
         """
         self._forget(allocation)
+        allocation.endWays()
         twin = allocation.part()
         if allocation.reserved and allocation.token is not None:
             del self._reserved[allocation.token]

@@ -93,6 +93,10 @@ class ListReactor:
     def __init__(self) -> None:
         self.readers: list[Any] = []
         self.writers: list[Any] = []
+        self.now = 1000.0
+
+    def seconds(self) -> float:
+        return self.now
 
     def addReader(self, reader: Any) -> None:
         if reader not in self.readers:

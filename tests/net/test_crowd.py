@@ -17,16 +17,17 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from punchd.core import Datagram
-from punchd.interfaces import IErrorReceiver, IRunReceiver
+from punchd.interfaces import IErrorReceiver, IWayReceiver
+from punchd.net.carrying import RelayedPort
 from punchd.net.crowd import Crowd
 from punchd.net.kernel import KernelNetwork
-from punchd.net.udp import Run, UDPPort, flattened
+from punchd.net.udp import Run, flattened
 from tests.net.sockets import BatchInbox, ListReactor, linux
 
 pytestmark = linux
 
 
-@implementer(IRunReceiver, IErrorReceiver)
+@implementer(IWayReceiver, IErrorReceiver)
 class Together(BatchInbox):
     """
     I keep what comes, what came together, and what is complained about.
@@ -42,15 +43,18 @@ class Together(BatchInbox):
         self.received += flattened(runs)
         self._settle()
 
+    def wayFor(self, local: Any, remote: Any, number: int) -> None:
+        return None
+
     def errorReported(self, *report: Any) -> None:
         self.reports.append(report)
 
 
-def ports(crowd: Any, inbox: Together, count: int) -> list[UDPPort]:
+def ports(crowd: Any, inbox: Together, count: int) -> list[RelayedPort]:
     """
     @return: so many ports.
     """
-    return [UDPPort(crowd, inbox, 4, "127.0.0.1") for _ in range(count)]
+    return [RelayedPort(crowd, inbox, 4, "127.0.0.1") for _ in range(count)]
 
 
 def test_together() -> None:
@@ -59,7 +63,7 @@ def test_together() -> None:
     descriptor, and of none when all ports are closed.
     """
     reactor, inbox = ListReactor(), Together()
-    crowd = Crowd(reactor, inbox)
+    crowd = Crowd(reactor)
     assert verifyObject(IReadDescriptor, crowd)
     assert crowd.fileno() == -1
     a, b, c = ports(crowd, inbox, 3)
@@ -93,7 +97,7 @@ def test_writing() -> None:
     A port that waits for room writes when there is some.
     """
     reactor, inbox = ListReactor(), Together()
-    crowd = Crowd(reactor, inbox)
+    crowd = Crowd(reactor)
     a, b = ports(crowd, inbox, 2)
     a._enqueue([Datagram(b"late", None, b.getHost())])
     for _ in range(2):
@@ -109,7 +113,7 @@ def test_oneFails(flushLoggedErrors: Callable[..., list[Any]]) -> None:
     A port that fails stops no other one.
     """
     reactor, inbox = ListReactor(), Together()
-    crowd = Crowd(reactor, inbox)
+    crowd = Crowd(reactor)
     a, b = ports(crowd, inbox, 2)
 
     class Failing:

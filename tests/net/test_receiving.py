@@ -145,4 +145,4 @@ def test_manySources(monkeypatch: pytest.MonkeyPatch) -> None:
                 select.select([sock], [], [], 5)
                 ((_, _, _, remote),) = each.read(sock, 4, SLOTS)
                 assert remote == ("127.0.0.1", other.getsockname()[1])
-    assert len(each._remotes) <= 3
+    assert len(each.remotes) <= 3
