@@ -145,9 +145,8 @@ class Relay(RunReceiver):
         self._waiting.append(waiting)
         if self._race is None:
             make, won, failed = self._makeAttempt, self._won, self._failed
-            race = Race(self._clock, ways, self._headStart, make, won, failed)
-            self._race = race
-            race.begin()
+            self._race = Race(self._clock, ways, self._headStart, make, won, failed)
+            self._race.begin()
         return waiting
 
     # --- the race
@@ -220,16 +219,20 @@ class Relay(RunReceiver):
         none.
         """
         attempt = self._attempt
+        hosts = {host for host, _ in self._socket.network.localHosts()}
         if attempt is None:
             self.whenAllocated().addErrback(lambda _: None)
-            return
-        hosts = {host for host, _ in self._socket.network.localHosts()}
-        if not attempt.leg.stillOurs(hosts):
+        elif not attempt.leg.stillOurs(hosts):
             attempt.lost("this machine has other addresses")
-        elif attempt.core is not None and attempt.driver is not None:
-            attempt.driver.call(attempt.core.refresh)
-            if attempt.way.transport == "udp":
-                self._replacement.suspect(max(SILENT, 6 * (self.rtt or 0.0)))
+        else:
+            self._replacement.ask(attempt, max(SILENT, 6 * (self.rtt or 0.0)))
+
+    def doubt(self) -> None:
+        """
+        A path is silent that carried data: all of UDP may be blocked.
+        """
+        if self._attempt is not None:
+            self._replacement.doubt(self._attempt)
 
     def _lives(self) -> bool:
         core = None if self._attempt is None else self._attempt.core
@@ -360,12 +363,10 @@ class Relay(RunReceiver):
             )
 
     def _carried(self, payloads: list[bytes], peer: Address) -> None:
-        if self.relayed is None:
-            return
         arrived = self._arrived
         if arrived and arrived[-1][2] == peer:
             arrived[-1][0].extend(payloads)
-        else:
+        elif self.relayed is not None:
             arrived.append((payloads, self.relayed, peer))
 
     # --- the end

@@ -6,11 +6,15 @@ knows whether it lives.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from .attempt import Attempt
 from .race import Race
+
+#: Seconds beyond four round trips for an answer while a path is in doubt.
+MARGIN: Final = 0.15
 
 
 class Idleness:
@@ -59,12 +63,28 @@ class Replacement:
         self._waiting: IDelayedCall | None = None
         self._race: Race | None = None
 
-    def suspect(self, seconds: float) -> None:
+    def ask(self, attempt: Attempt, seconds: float) -> None:
         """
-        The server was asked; it should have answered in so many seconds.
+        Ask the server; it should answer in so many seconds where it is reached over
+        UDP, and is waited for otherwise.
         """
-        self.stop(Attempt.abandon)
-        self._waiting = self._clock.callLater(seconds, self._late)
+        core, driver = attempt.core, attempt.driver
+        if core is None or driver is None:
+            return
+        driver.call(core.refresh)
+        if attempt.way.transport == "udp":
+            self.stop(Attempt.abandon)
+            self._waiting = self._clock.callLater(seconds, self._late)
+
+    def doubt(self, attempt: Attempt) -> None:
+        """
+        Ask the server unless that goes on, and do not wait for long.
+        """
+        waits = self._waiting is not None and self._waiting.active()
+        races = self._race is not None and self._race.attempts
+        core = attempt.core
+        if core and attempt.way.transport == "udp" and not (waits or races):
+            self.ask(attempt, MARGIN + 4 * core.rtt)
 
     def _late(self) -> None:
         if not self._lives():

@@ -33,6 +33,7 @@ class Attempts:
         self.learning = Learning(session)
         self._session = session
         self._begun = False
+        session.carrier.onDoubt = self._doubted
 
     def start(self) -> dict[str, Deferred[Verdict]]:
         """
@@ -70,6 +71,14 @@ class Attempts:
         if not self.restart.running:
             started["restart"] = self.restart.start()
         return started
+
+    def _doubted(self) -> None:
+        """
+        What took the path may have taken all of UDP.
+        """
+        context = self._session.context
+        if context.relay is not None and context.mode != "direct":
+            context.relay.doubt()
 
     def proven(self, pair: CandidatePair) -> None:
         """

@@ -46,6 +46,7 @@ class Carrier:
 
     @ivar sent: session bytes handed to the network; C{received} likewise.
     @ivar busy: whether the pair in use is checked as one that carries data.
+    @ivar onDoubt: called when the pair in use may be dead.
     @ivar lastSent: when session datagrams were handed to the network last.
     """
 
@@ -62,6 +63,7 @@ class Carrier:
         self.quicCore = quic
         self.paths = paths
         self.listener = listener
+        self.onDoubt: Callable[[], object] = lambda: None
         self.agent: Agent | None = None
         self.sent = 0
         self.received = 0
@@ -204,6 +206,9 @@ class Carrier:
         elif isinstance(event, Probe):
             if agent is not None:
                 self.ice(agent.probe, event.pair)
+                # What else answers is good to know.
+                self.ice(agent.keepalive, agent.validPairs)
+                self.onDoubt()
         elif isinstance(event, Measure):
             self._measure(event.pair, event.train)
         elif isinstance(event, Found):

@@ -264,10 +264,12 @@ class Exchange:
         if not mayTell or candidate.address in self._told:
             return
         self._told.add(candidate.address)
-        streams = self.session.streams
-        if self.carrier.paths.current is not None:
-            streams.sendCandidate(json.dumps([candidate.toDict()]).encode())
-            return
+        paths = self.carrier.paths
+        if paths.current is not None:
+            told = json.dumps([candidate.toDict()]).encode()
+            self.session.streams.sendCandidate(told)
+            if not paths.inDoubt(self.context.clock.seconds()):
+                return
         update = makeUpdate(
             self.context,
             self.session.peerId,

@@ -10,8 +10,8 @@ Rules.
      far as its budget reaches) and, in copies, over the most plausible pairs.
      QUIC drops what arrives twice.
   3. Silence on the path in use is a doubt: copies go over the best other
-     path, and a check is asked for.  The check decides: an answer ends the
-     doubt, none takes the path out of use.
+     path, and checks are asked for.  They decide: an answer ends the doubt,
+     none takes the path out of use, soon if another one answers.
   4. Which proven pair is the best is for a policy to say
      (L{punchd.interfaces.IPathPolicy}), whenever something new is known of one.
   5. While data flow, the pair in use is measured; so is, with some copies of
@@ -127,6 +127,8 @@ class Paths:
         if usage is None or usage.pair is not pair:
             usage = self._usage[keyOf(pair)] = Usage(pair)
         usage.unheardSince = None
+        if self.inDoubt(now):
+            self._events.append(Found(pair))
         if not usage.proven:
             usage.proofs = 0
             self._prove(usage, now)
@@ -222,8 +224,8 @@ class Paths:
             self._watch(usage, count, now)
             if not usage.doubted(now):
                 return (current,), False
-            return (current, *self._others(current)), False
-        valid = self._others(None)
+            return (current, *self._others(current, now)), False
+        valid = self._others(None, now)
         if valid:
             return valid, True
         if self._speculated >= SPECULATION:
@@ -284,6 +286,8 @@ class Paths:
         usage.probedAt = now
         if not usage.stale:
             self._events.append(Probe(current))
+            if usage.dead(now):
+                self._choose(now)
         elif now - (usage.unheardSince or now) >= STALE_PATIENCE:
             self.pairLost(current, now)
 
@@ -307,17 +311,19 @@ class Paths:
         relayed = [pair for pair in self._plausible if pair.kind != "direct"]
         return relayed[:1] + direct[:3]
 
-    def _others(self, current: CandidatePair | None) -> tuple[CandidatePair, ...]:
+    def _others(
+        self, current: CandidatePair | None, now: float
+    ) -> tuple[CandidatePair, ...]:
         """
         The best direct and the best relayed pair that answered a check, other
-        than the one in use; the proven ones first.
+        than the one in use; those that answer still, and the proven ones first.
         """
         best: dict[str, Usage] = {}
         for usage in self._usage.values():
             if usage.pair is current:
                 continue
             kind = usage.pair.kind
-            if kind not in best or rankOf(usage) > rankOf(best[kind]):
+            if kind not in best or rankOf(usage, now) > rankOf(best[kind], now):
                 best[kind] = usage
         return tuple(usage.pair for usage in best.values())
 
@@ -354,8 +360,12 @@ class Paths:
         inUse = None if before is None else self._usage.get(keyOf(before))
         if inUse is not None and (inUse.pair is not before or inUse.stale):
             inUse = None
-        # What rests, or is from before a restart, is for want of something better.
-        usable = [u for u in proven if u is inUse or rankOf(u)[0]] or proven
+        # What rests, is from before a restart or does not answer is for want of
+        # something better.
+        ready = [u for u in proven if all(rankOf(u, now)[:2])]
+        if inUse is not None and inUse.dead(now) and ready:
+            inUse = None
+        usable = [u for u in proven if u is inUse or u in ready] or proven
         states = [usage.state(now) for usage in usable]
         current = next((s for u, s in zip(usable, states) if u is inUse), None)
         choice = consult(self.policy, states, current)

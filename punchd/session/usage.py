@@ -17,6 +17,9 @@ from punchd.traversal.policy import PathState
 DOUBT = 0.4
 #: The same where silence was found to mean nothing: the peer sends by another way.
 ONE_WAY = 1.0
+#: After so many times that silence, in which checks were not answered either, another
+#: path is used that answers.
+DEAD = 2.5
 #: Seconds after which it is forgotten that a path was left because it was bad.
 _FORGIVEN = 900.0
 #: After so many measurements in a row more was waiting: it is the path that limits.
@@ -122,6 +125,25 @@ class Usage:
         # The same sum as in deadline(): floats would not forgive another one.
         return since is not None and now >= since + self.patience
 
+    def unanswered(self, now: float) -> bool:
+        """
+        @return: whether checks have gone unanswered for too long.
+        """
+        since = self.pair.unansweredSince
+        return since is not None and now >= since + self.patience
+
+    def dead(self, now: float) -> bool:
+        """
+        @return: whether nothing was heard for so long, of data and of checks, that
+            another path is to be used if there is one.
+        """
+        since = self.unheardSince
+        return (
+            since is not None
+            and now >= since + DEAD * self.patience
+            and self.unanswered(now)
+        )
+
     def doubted(self, now: float) -> bool:
         """
         @return: whether it may carry nothing, as far as is known.
@@ -186,11 +208,13 @@ def meritOf(pair: CandidatePair) -> tuple[int, int]:
     return Usage(pair).state(0.0).merit
 
 
-def rankOf(usage: Usage) -> tuple[bool, tuple[int, int], float]:
+def rankOf(usage: Usage, now: float) -> tuple[bool, bool, tuple[int, int], float]:
     """
-    Which pair to try first; the proven ones are the best.
+    Which pair to try first; those that answer are the best, and of them the proven
+    ones.
     """
     return (
+        not usage.unanswered(now),
         usage.proven and not usage.stale and not usage.pair.resting,
         meritOf(usage.pair),
         -(usage.pair.rtt or 0.0),

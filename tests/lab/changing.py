@@ -116,6 +116,9 @@ def report(changes: Sequence[Change]) -> str:
     for each in changes:
         note = "" if each.alive else "  (no path worked at first)"
         lines.append(f"{each.what:10}{each.seconds:9.2f}{each.stall:9.2f}{note}")
-    most = max((each.stall for each in changes if each.alive), default=0.0)
-    lines.append(f"longest stall while a path worked: {most:.2f} s")
+    alive = [each.stall for each in changes if each.alive]
+    cut = [each.stall for each in changes if each.what == "tcp"]
+    for what, stalls in (("while a path worked", alive), ("without UDP", cut)):
+        if stalls:
+            lines.append(f"longest stall {what}: {max(stalls):.2f} s")
     return "\n".join(lines)
