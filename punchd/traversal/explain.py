@@ -12,7 +12,18 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from .verdict import Outcome, Reason, Verdict
-from .words import ADVICE, ATTEMPTS, OPENED, PORTS, REASONS, STRATEGIES, TCP, Cause
+from .words import (
+    ADVICE,
+    ATTEMPTS,
+    BETWEEN,
+    FIREWALL,
+    OPENED,
+    PORTS,
+    REASONS,
+    STRATEGIES,
+    TCP,
+    Cause,
+)
 
 __all__ = ["Cause", "Explanation", "Situation", "explain"]
 
@@ -252,6 +263,8 @@ def _describeNats(situation: Situation) -> str:
     )
     if causeOf(situation) is Cause.OUT_OF_REACH:
         text += " Two such NATs cannot be opened by guessing."
+    elif ours in _FIXED and theirs in _FIXED:
+        text += FIREWALL
     return text
 
 
@@ -294,7 +307,9 @@ def _adviceFor(cause: Cause, situation: Situation) -> list[str]:
             for kind, where in zip(natsOf(situation), ("here", "at the peer"))
             if kind not in _FIXED
         ]
-        if sides:
+        if not sides:
+            found.append(BETWEEN)
+        else:
             found.append(OPENED.format(where=" or ".join(sides)))
     elif cause is Cause.UNANSWERED:
         found += _guess(situation)

@@ -147,6 +147,13 @@ OPENED: Final = (
     " make a direct path possible."
 )
 
+#: Where both NATs keep their ports, and still nothing comes through.
+FIREWALL: Final = (
+    " Such NATs are no obstacle, so it is probable that a firewall on one of the two"
+    " sides lets UDP pass to the rendezvous and not between them."
+)
+BETWEEN: Final = "Let UDP out to all addresses, here and at the peer."
+
 ADVICE: Final = {
     Cause.PEER_OFFLINE: (
         "See there whether the client runs and is connected (`punchd status`), uses"

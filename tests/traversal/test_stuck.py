@@ -91,6 +91,9 @@ def test_freshInVain() -> None:
         neverDirect(pair)
         for session in pair.sessions():
             assert verdicts(session)["fresh"].reason.name == "NOT_HIT"
+        why = pair.a.why(pair.identityB.peerId)
+        assert "a firewall on one of the two sides" in why["text"]
+        assert why["advice"] == ["Let UDP out to all addresses, here and at the peer."]
         for client in (pair.a, pair.b):
             assert client.context.budget.probes <= 24
             assert client.socket.spares == 0
