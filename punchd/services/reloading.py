@@ -4,13 +4,12 @@ What of a rendezvous can be changed while it runs.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.logger import Logger
 
 from punchd.turn.limits import Limits as RelayLimits
-
-from .rendezvous import Rendezvous
+from punchd.turn.runs import RunServer
 
 _log = Logger()
 
@@ -38,8 +37,22 @@ class Exchangeable:
         return getattr(self.current, name)
 
 
+class Relaying(Protocol):
+    """
+    A rendezvous, or one of its workers.
+    """
+
+    datagrams: Any
+
+    @property
+    def relay(self) -> RunServer | None:
+        """
+        The TURN server of the process.
+        """
+
+
 def exchange(
-    rendezvous: Rendezvous,
+    rendezvous: Relaying,
     guards: list[tuple[Exchangeable, Any]],
     peers: tuple[Exchangeable, Any],
     limits: RelayLimits,
@@ -50,6 +63,7 @@ def exchange(
 
     @param guards: each with its successor.
     @param peers: the networks that are denied, and their successors.
+    @param limits: of this process.
     """
     ended = _exchangeGuards(rendezvous, guards)
     peers[0].current = peers[1]
@@ -73,7 +87,7 @@ def exchange(
 
 
 def _exchangeGuards(
-    rendezvous: Rendezvous, guards: list[tuple[Exchangeable, Any]]
+    rendezvous: Relaying, guards: list[tuple[Exchangeable, Any]]
 ) -> int:
     """
     @return: how many users have lost their addresses.

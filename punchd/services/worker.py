@@ -28,6 +28,7 @@ from twisted.logger import (
     textFileLogObserver,
 )
 
+from punchd.errors import PunchError
 from punchd.net.clock import makeMonotonic
 from punchd.net.driver import Driver
 from punchd.net.kernel import KernelNetwork
@@ -42,9 +43,18 @@ from punchd.turn.neighbours import NeighbouredServer, Neighbours
 from .admission import RegisteredUsers
 from .datagrams import Datagrams
 from .relayports import RelayPorts
+from .reloading import Exchangeable, exchange
 from .traffic import livingOf
 from .workercopy import Copy, Tell
-from .workerorders import PIPE, SOCKETS, Orders, guardsOf, lodgerOf, recordOf
+from .workerorders import (
+    PIPE,
+    SOCKETS,
+    Orders,
+    changed,
+    guardsOf,
+    lodgerOf,
+    recordOf,
+)
 from .workerpipe import Pipe, unpack
 from .workerreceiver import receiverFor
 
@@ -84,6 +94,8 @@ class Worker:
         )
         self.relay: NeighbouredServer | None = None
         self._relayPorts: RelayPorts | None = None
+        self._guards: list[Exchangeable] = []
+        self._peers = Exchangeable(orders.peers)
         self._reporting: IDelayedCall | None = None
         self._reported: tuple[Any, ...] = ()
         if orders.relayHosts:
@@ -98,6 +110,7 @@ class Worker:
             "came": self._came,
             "went": self._went,
             "drain": self._drain,
+            "changed": self._changed,
         }
 
     def start(self) -> None:
@@ -137,18 +150,21 @@ class Worker:
         registered = RegisteredUsers(
             orders.relaySecret, network.wallClock, self.copy, self._clock
         )
+        self._guards = [
+            Exchangeable(each) for each in guardsOf(orders.admissions, network)
+        ]
         self.relay = NeighbouredServer(
             self.neighbours,
             self._told,
             realm=orders.realm,
-            guards=[registered, *guardsOf(orders.admissions, network)],
+            guards=[registered, *self._guards],
             ports=ports,
             entropy=network.entropy,
             external=orders.hosts,
             ownHosts=orders.ownHosts,
             whole=network.sendsWhole,
             limits=orders.limits,
-            forbidden=orders.peers,
+            forbidden=self._peers,
             nonceKey=orders.nonceKey,
         )
         driver = Driver(self.relay, self.datagrams.send, self._relayed, self._clock)
@@ -167,6 +183,21 @@ class Worker:
     def _drain(self, now: float) -> None:
         if self._relayPorts is not None:
             self._relayPorts.full = True
+
+    def _changed(self, now: float, text: str) -> None:
+        limits, peers = changed(text)
+        try:
+            guards = guardsOf(self._orders.admissions, self._network)
+        except PunchError as e:
+            # The rendezvous has read the same files a moment ago.
+            self.log.warn("Users stay as they were: {error}", error=str(e))
+            guards = [each.current for each in self._guards]
+        exchange(
+            self,
+            list(zip(self._guards, guards, strict=False)),
+            (self._peers, peers),
+            limits,
+        )
 
     # --- to the rendezvous
 

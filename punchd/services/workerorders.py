@@ -4,6 +4,8 @@ What a worker is given to begin with.
 
 from __future__ import annotations
 
+import base64
+import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,6 +73,23 @@ def guardsOf(admissions: Sequence[tuple[str, str]], network: Any) -> list[Any]:
             raise InvalidOption(f"--admit={name}: {e}") from e
         found.append(plugin.guard(f"{name} {number}", arguments, network))
     return found
+
+
+def changeOf(limits: Limits, peers: Callable[[str], bool]) -> str:
+    """
+    @return: what L{changed} reads.
+    """
+    return base64.b64encode(pickle.dumps((limits, peers))).decode("ascii")
+
+
+def changed(text: str) -> tuple[Limits, Callable[[str], bool]]:
+    """
+    @param text: from the process that has made us, as the orders are.
+
+    @return: the limits and the denied networks that hold now.
+    """
+    limits, peers = pickle.loads(base64.b64decode(text))
+    return limits, peers
 
 
 def recordOf(allocation: Allocation, came: bool) -> tuple[Any, ...]:

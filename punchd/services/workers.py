@@ -28,12 +28,13 @@ from punchd.signaling.directory import Limits
 from punchd.turn.allocation import Allocation
 from punchd.turn.credentials import handleOf
 from punchd.turn.events import AllocationClosed, AllocationOpened
+from punchd.turn.limits import Limits as RelayLimits
 from punchd.turn.neighbours import Lodger, NeighbouredServer, Neighbours, shareOf
 from punchd.turn.runs import RunServer
 
 from .traffic import Living
 from .workercopy import ToldDirectory
-from .workerorders import Orders, cameRecord, lodgerOf, recordOf
+from .workerorders import Orders, cameRecord, changeOf, lodgerOf, recordOf
 from .workerpipe import Record, pack
 from .workerprocess import AGAIN, Child
 
@@ -149,6 +150,20 @@ class Workers:
             "peers": getattr(settings.peers, "current", settings.peers),
             "admissions": settings.admissions,
         }
+
+    def change(self, limits: RelayLimits, peers: Any) -> RelayLimits:
+        """
+        Have the workers read the files of their guards again, and let other limits
+        and networks hold.
+
+        @param peers: the networks that are denied.
+
+        @return: the share of this process in the limits.
+        """
+        share = shareOf(limits, self._processes)
+        self._prepared |= {"limits": share, "peers": peers}
+        self.tell("changed", changeOf(share, peers))
+        return share
 
     def makeServer(self, **options: Any) -> RunServer:
         """

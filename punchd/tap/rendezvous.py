@@ -305,11 +305,17 @@ def makeService(options: Options, reactor: Any = None) -> IService:
             if fresh.admissions != options.admissions:
                 raise InvalidOption("--admit takes a restart to change.")
             successors = fresh.guards(network)
+            denied, limits = (
+                PeerNetworks(fresh.allowed, fresh.denied),
+                limitsOf(fresh.limits),
+            )
+            if rendezvous.workers is not None:
+                limits = rendezvous.workers.change(limits, denied)
             exchange(
                 rendezvous,
                 list(zip(guards, successors, strict=True)),
-                (peers, PeerNetworks(fresh.allowed, fresh.denied)),
-                limitsOf(fresh.limits),
+                (peers, denied),
+                limits,
             )
 
         server = Server(PROGRAM, network.reactor, rendezvous, reload)

@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -24,6 +25,32 @@ _SERVER = "203.0.113.10"
 _PROCESSES = 2
 #: Where open clients are.
 _HOSTS = {"a": "198.51.100.130", "b": "192.0.2.130"}
+
+
+#: Asks for an allocation, and says what came of it.
+_ALLOCATE = """
+import os, socket, sys
+from punchd.stun.attributes import UDP, Attribute
+from punchd.stun.message import Method, parse, request
+from punchd.turn.credentials import longTermKey
+host, port, server, password = sys.argv[1:]
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sock.bind((host, int(port)))
+sock.connect((server, 3478))
+sock.settimeout(5)
+def ask(message, **how):
+    sock.send(message.serialize(**how))
+    return parse(sock.recv(2048))
+def allocate():
+    wanted = (Attribute.REQUESTED_TRANSPORT, UDP)
+    return request(Method.ALLOCATE, os.urandom(12), wanted)
+nonce = ask(allocate()).get(Attribute.NONCE)
+message = allocate().add(Attribute.USERNAME, "alice")
+message.add(Attribute.REALM, "punchd").add(Attribute.NONCE, nonce)
+answer = ask(message, key=longTermKey("alice", "punchd", password))
+error = answer.get(Attribute.ERROR_CODE)
+print("allocated" if error is None else error[0])
+"""
 
 
 def _processOf(host: str, port: int) -> int:
@@ -83,6 +110,39 @@ def test_coturnsClients(product, tmp_path):
         assert counts, said
         assert counts[-1][0] == counts[-1][1] != "0", said
         assert "Total lost packets 0 " in said, said
+
+
+def test_changes(product, tmp_path):
+    """
+    On SIGHUP every process has the users that are listed now: clients who meet either
+    one get through with the new password, and none does with the old one.
+    """
+    file = tmp_path / "users"
+    file.write_text("alice:password\n")
+    file.chmod(0o600)
+    running = product(
+        "open",
+        "open",
+        rendezvous=[
+            f"--workers={_PROCESSES}",
+            f"--admit=users:{file}",
+            "--relay-limit=user.allocations=100",
+        ],
+    )
+    file.write_text("alice:another\n")
+    running.processes["rendezvous"].send_signal(signal.SIGHUP)
+    log = running.log("rendezvous")
+    waitFor(lambda: "holds now" in log.read_text(), 20, "the reload")
+    tried = {"password": set(), "another": set()}
+    for password, answers in tried.items():
+        for process in range(_PROCESSES):
+            found = running.hosts["a"].run(
+                [sys.executable, "-c", _ALLOCATE, _HOSTS["a"]]
+                + [str(_portAt(_HOSTS["a"], process)), _SERVER, password],
+                capture_output=True,
+            )
+            answers.add(found.stdout.strip())
+    assert tried == {"password": {"401"}, "another": {"allocated"}}
 
 
 def test_relayedByBoth(product, record_property):

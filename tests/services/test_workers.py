@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,10 +16,14 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from punchd.services.traffic import Traffic
+from punchd.services.worker import Worker
 from punchd.services.workercopy import RETELL, Copy, ToldDirectory
+from punchd.services.workerorders import Orders, changed, changeOf
 from punchd.services.workerpipe import MESSAGE, pack, unpack
 from punchd.services.workers import AT_MOST, Workers
 from punchd.signaling.directory import SIGHTING_LIFETIME, Limits, Presence
+from punchd.turn.limits import limitsOf
+from punchd.turn.networks import PeerNetworks, parseNetwork
 
 A, B, C = ("192.0.2.1", 1000), ("198.51.100.2", 2000), ("203.0.113.200", 3000)
 _APPLIED = {"dial": "dialled"}
@@ -281,3 +286,73 @@ def test_workerDies(hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         hub.ended(first, Failure(ProcessTerminated(signal=9)))
         hub._clock.advance(AT_MOST)
     assert first.wait == AT_MOST
+
+
+def test_changed(hub: Any) -> None:
+    """
+    New limits and networks reach every worker, those that are started later as well;
+    each process has its share.
+    """
+    hub._prepared = {"limits": None, "peers": None, "realm": "punchd"}
+    limits = limitsOf({"all.bytes": 9000.0, "user.packets": 30.0})
+    denied = PeerNetworks([], [parseNetwork("--relay-deny", "192.0.2.0/24")])
+    share = hub.change(limits, denied)
+    assert (share.all.bytes, share.user.packets) == (3000.0, 30.0)
+    for child in hub._children:
+        ((name, text),) = child.pipe.sent
+        assert name == "changed"
+        told, networks = changed(text)
+        assert told == share
+        assert networks("192.0.2.1") and not networks("198.51.100.1")
+    assert hub._prepared == {"limits": share, "peers": denied, "realm": "punchd"}
+
+
+class _Host(_Network):
+    sendsWhole = False
+    wallClock = staticmethod(lambda: 1_800_000_000.0)
+
+
+def test_workerChanges(tmp_path: Path) -> None:
+    """
+    A worker that is told so reads its users again, and heeds other limits and
+    networks; users that cannot be read stay as they were.
+    """
+    file = tmp_path / "users"
+    file.write_text("ann:one\n")
+    file.chmod(0o600)
+    nobody = PeerNetworks([], [])
+    limits = limitsOf({})
+    orders = Orders(
+        number=1,
+        ahead=0.0,
+        families=(),
+        observerSecret=bytes(32),
+        relaySecret=bytes(32),
+        nonceKey=bytes(32),
+        hosts={"203.0.113.10": "203.0.113.10"},
+        ownHosts=[],
+        everywhere=[],
+        relayHosts={4: "203.0.113.10"},
+        relayPorts=(50000, 60000),
+        realm="punchd",
+        limits=limits,
+        peers=nobody,
+        admissions=[("users", str(file))],
+    )
+    worker = Worker(_Host(), orders, lambda *record: None)
+    relay: Any = worker.relay
+    assert relay is not None
+    guard = relay._authenticator._guards[-1]
+    assert guard.passwordOf("ann") == "one"
+    file.write_text("ann:two\nbob:three\n")
+    denied = PeerNetworks([], [parseNetwork("--relay-deny", "192.0.2.0/24")])
+    other = limitsOf({"permissions": 3.0})
+    worker.apply([["changed", changeOf(other, denied)]])
+    assert (guard.passwordOf("ann"), guard.passwordOf("bob")) == ("two", "three")
+    assert relay._methods._limits == other
+    assert relay._policy._forbidden("192.0.2.7")
+    file.write_text("nonsense\n")
+    worker.apply([["changed", changeOf(limits, nobody)]])
+    assert guard.passwordOf("ann") == "two"
+    assert relay._methods._limits == limits
+    worker.stop()
