@@ -8,7 +8,10 @@ K after the last sample, which is one of them unless K or more foreign flows cam
 between.  Where both NATs are such, both sides do so, each of its K sockets
 aimed at the one port of the other.
 
-A side whose NAT keeps one port for all destinations uses its punching socket.
+A side whose NAT keeps one port for all destinations uses its punching socket, and
+after a round in vain a socket without a past: where an early packet, such as a check
+over the peer's relay, has taken the punching socket's port, the NAT uses another one
+towards everybody new.
 """
 
 from __future__ import annotations
@@ -61,9 +64,12 @@ class PredictionAttempt(Rounds):
         field = self.field
         self._waiting = None
         if field.ours.kind is not Allocation.SEQUENTIAL:
-            if field.main is not None and field.mapped is not None:
-                self.bases = [field.main]
-                self.tell(field.mapped, now)
+            base = None if self.number == 1 else field.open()
+            if base is None:
+                self._takeMain(now)
+            else:
+                self.bases = [base]
+                field.sample(base, now)
             return
         # Two of them are for the samples; as many more come until we shoot.
         count = min(SOCKETS, field.reserve(SOCKETS, now))
@@ -77,10 +83,20 @@ class PredictionAttempt(Rounds):
         for base in self.bases[:_SAMPLES]:
             field.sample(base, now)
 
+    def _takeMain(self, now: float) -> None:
+        field = self.field
+        if field.main is not None and field.mapped is not None:
+            self.bases = [field.main]
+            self.tell(field.mapped, now)
+
     def sampled(self, base: Address, mapped: Address | None, now: float) -> None:
         """
         Where the next sockets will be seen follows from this.
         """
+        if self.field.ours.kind is not Allocation.SEQUENTIAL:
+            if not self.hasTold and base in self.bases and mapped is not None:
+                self.tell(mapped, now)
+            return
         if mapped is None or self.hasTold or base not in self.bases[:_SAMPLES]:
             return
         self._samples[base] = mapped

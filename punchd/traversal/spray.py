@@ -6,7 +6,12 @@ other's known address that opens its own NAT only.  The other, the searcher,
 tries different ports in an order without a pattern, until one of them is that
 of a socket: the birthday paradox makes that soon.  How many of both are needed
 follows from the range of ports that was measured
-(L{punchd.nat.birthday.sizeSpray}).
+(L{punchd.nat.birthday.sizeSpray}).  When all have been tried, each of the many
+sockets sends a packet that gets through where its port was tried too early.
+
+The searcher takes a socket without a past, if it gets one: an early packet, such as
+a check over the opener's relay, may have taken the punching socket's port, so that
+the NAT uses another one towards everybody new.
 """
 
 from __future__ import annotations
@@ -88,6 +93,7 @@ class Opener:
         self._until = float("inf")
         self._refreshAt = float("inf")
         self._refreshed = 0
+        self._reaching = False
         self._told = False
 
     def start(self, now: float) -> None:
@@ -98,12 +104,19 @@ class Opener:
 
     def told(self, body: dict[str, Any], now: float) -> None:
         """
-        Where the other is, or that it has tried all.
+        Where the other is, or that it has tried all, or given up.
         """
         at = addressOf(body.get("at"))
         if at is not None and self._peer is None and at[0] in self._field.hosts:
             self._peer = at
             self._nextAt = now
+            self.timeReached(now)
+        elif body.get("tried") and not self._reaching:
+            # The other has tried some of these ports too early, and lets in who
+            # answers from there.  Before, this might have cost it its own port.
+            self._reaching = True
+            self._refreshed = 0
+            self._refreshAt = now
             self.timeReached(now)
         elif body.get("over"):
             self._end(now)
@@ -142,9 +155,7 @@ class Opener:
             self._nextAt = now + max(_PAUSE, field.waitFor(1, now))
         else:
             self._nextAt = None
-            # The other has tried some of these ports too early, and lets in who
-            # answers from there.
-            self._refreshAt = now + field.rtt
+            self._refreshAt = min(self._refreshAt, now + field.rtt)
 
     def _refresh(self, now: float) -> None:
         assert self._peer is not None
@@ -152,7 +163,8 @@ class Opener:
             return
         base = self._bases[self._refreshed % len(self._bases)]
         self._refreshed += 1
-        self._field.shoot(base, self._peer, None, now)
+        ttl = None if self._reaching else self._field.openerTtl
+        self._field.shoot(base, self._peer, ttl, now)
         pause = REFRESH / len(self._bases) if self._refreshed > len(self._bases) else 0
         self._refreshAt = now + max(_PAUSE, pause)
 
@@ -183,6 +195,7 @@ class Searcher:
         self._answers = _PAUSE * sizeOf(theirs).sockets
         self._order = Shuffle(self._total, field.entropy(8))
         self._sent = 0
+        self._base: Address | None = None
         self._nextAt: float | None = None
         self._until = float("inf")
 
@@ -191,23 +204,37 @@ class Searcher:
         Say where we are; the other opens its NAT first.
         """
         self._until = now + PATIENCE
-        if self._field.mapped is None or self._field.main is None or not self._total:
-            self._field.end(Reason.NO_CANDIDATES, now)
+        self._base = self._field.open() if self._total else None
+        if self._base is None:
+            self._takeMain(now)
         else:
-            self._field.tell({"at": list(self._field.mapped)})
+            self._field.sample(self._base, now)
+
+    def _takeMain(self, now: float) -> None:
+        field = self._field
+        self._base = field.main
+        if self._base is None or field.mapped is None or not self._total:
+            field.end(Reason.NO_CANDIDATES, now)
+        else:
+            field.tell({"at": list(field.mapped)})
 
     def told(self, body: dict[str, Any], now: float) -> None:
         """
         The other has opened the first of its sockets.
         """
-        if body.get("go") and self._nextAt is None and not self._sent:
+        ready = self._base is not None and self._nextAt is None
+        if body.get("go") and ready and not self._sent:
             self._nextAt = now
             self.timeReached(now)
 
     def sampled(self, base: Address, mapped: Address | None, now: float) -> None:
         """
-        Nothing was asked.
+        That is where the other's sockets have to send to.
         """
+        if mapped is None:
+            self._takeMain(now)
+        else:
+            self._field.tell({"at": list(mapped)})
 
     def timeReached(self, now: float) -> None:
         """
@@ -215,12 +242,12 @@ class Searcher:
         """
         field = self._field
         if self._nextAt is not None and now >= self._nextAt:
-            assert field.main is not None
+            assert self._base is not None
             for _ in range(field.reserve(min(self._wanted - self._sent, BURST), now)):
                 each = self._order[self._sent]
                 host = self._hosts[each % len(self._hosts)]
                 port = self._ports[each // len(self._hosts)]
-                if not field.shoot(field.main, (host, port), None, now):
+                if not field.shoot(self._base, (host, port), None, now):
                     self._wanted = self._sent
                     break
                 self._sent += 1
@@ -228,6 +255,7 @@ class Searcher:
                 self._nextAt = now + max(_PAUSE, field.waitFor(1, now))
             else:
                 self._nextAt = None
+                field.tell({"tried": True})
                 self._until = min(self._until, now + 4 * field.rtt + self._answers)
         if now >= self._until:
             field.tell({"over": True})

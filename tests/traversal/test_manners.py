@@ -189,8 +189,8 @@ def test_searcherKeepsTheBudget() -> None:
 
 def test_openerKeepsTheBudget() -> None:
     """
-    At most 256 sockets, all of which are closed in the end, whose first packets do
-    not reach the peer.
+    At most 256 sockets, all of which are closed in the end, whose packets do not
+    reach the peer before it has tried all that it wants to.
     """
     follower = Follower(Allocation.RANDOM)
     follower.hear(0.0, do="measure")
@@ -202,9 +202,16 @@ def test_openerKeepsTheBudget() -> None:
     seen = set()
     for _, shot in follower.shots:
         assert shot.remote == (PEER, 6000)
-        assert shot.ttl == (None if shot.base in seen else 3)
+        assert shot.ttl == 3
         seen.add(shot.base)
-    follower.run(20.0, 200.0)
+    assert len(seen) == 256
+    early = len(follower.shots)
+    follower.hear(20.0, do="act", strategy="spray", tried=True)
+    follower.run(20.0, 28.0)
+    late = [shot for _, shot in follower.shots[early:]]
+    assert {shot.base for shot in late} == seen
+    assert {shot.ttl for shot in late} == {None}
+    follower.run(28.0, 200.0)
     assert len(follower.shots) <= 1750
     assert follower.sockets.opened == set()
 

@@ -71,6 +71,20 @@ def test_fresh() -> None:
             assert client.socket.spares == 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "strategy"), [("sequential", "predicted"), ("block1024", "spray")]
+)
+def test_searchedFromAFreshPort(kind: str, strategy: str) -> None:
+    """
+    Where the port of the other NAT has to be found, a stuck port is left, too.
+    """
+    with product("portrestricted", kind) as pair:
+        wedge(pair)
+        assert untilDirect(pair, 10.0) < 5.0
+        assert strategies(pair) == {strategy}
+        assert pair.a.socket.spares == 1
+
+
 def test_notFresh() -> None:
     """
     Without it the same pair stays relayed.
