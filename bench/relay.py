@@ -1,7 +1,7 @@
 """
 Packets relayed a CPU-second by our rendezvous, beside coturn under the same load.
 
-    python -m bench.relay [--workers N] [ROUNDS] [LOAD ...]
+    python -m bench.relay [--workers N] [--short SIZE] [ROUNDS] [LOAD ...]
 
 The load is C{turnutils_uclient} on loopback.  C{peer}: clients send messages over
 channels to C{turnutils_peer}, which sends them back, so that each is relayed
@@ -11,13 +11,18 @@ own client sends runs (GSO) to a peer that sends them back (L{bench.relayload}).
 is run with small and with large messages.  CPU time is
 that of the whole server process from before the load to after it, allocations
 and all.  The servers take turns; the first round warms up.  Beside coturn and ours
-there are ours without GSO and GRO, and for the first two loads a bare loop
-(L{bench.bare}), which is what Python allows.
+there are ours without GSO and GRO, and a bare loop (L{bench.bare}), which is what
+Python allows.
+
+C{--short} measures messages of one size only, and fewer of them: half a minute for two
+rounds of one load.  On a machine that others use, trust ratios and not rates, and the
+best of a few runs; CPU time is dearer, and not equally for all, when caches are cold.
 
 Ours runs the parts of the rendezvous that relay, with a static user, and nothing
 else.  With C{--workers} the whole rendezvous runs as well, in one process and in N,
-and the CPU time is that of all its processes; they, the load and the peers share the
-machine, so more processes than cores are left over only show what they cost.
+and the CPU time is that of all its processes, whose shares are printed; they, the load
+and the peers share the machine, so more processes than cores are left over only show
+what they cost.
 """
 
 from __future__ import annotations
@@ -34,6 +39,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from punchd.net.kernel import NO_OFFLOAD, KernelNetwork
@@ -41,7 +47,7 @@ from punchd.turn.guards import StaticUsers
 from punchd.turn.limits import Limits, Quota
 from punchd.turn.runs import RunServer
 
-from .products import cpuSeconds, family
+from .products import family
 
 HOST = "127.0.0.1"
 PEER = "127.0.0.3"
@@ -58,6 +64,18 @@ SERVERS = ("ours", "no GSO", "bare", "coturn")
 
 _COUNTS = re.compile(r"(?:tot_send_msgs=|^)(\d+),? (?:tot_recv_msgs=)?(\d+)", re.M)
 _TIME = re.compile(r"Total transmit time is (\d+)")
+
+
+#: Of the CPU time that was used last, by process.
+SHARES: list[float] = []
+
+
+def cpuTime(pid: int) -> float:
+    """
+    @return: CPU seconds that the threads of a process have used, to the nanosecond.
+    """
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((e / "schedstat").read_text().split()[0]) for e in threads) / 1e9
 
 
 def serve(port: int) -> None:
@@ -195,9 +213,11 @@ def load(kind: str, pid: int, port: int, size: int) -> tuple[float, float, float
     if kind == "batches":
         words = [sys.executable, "-m", "bench.relayload", str(port), str(size)]
     pids = family(pid)
-    before, began = sum(map(cpuSeconds, pids)), time.monotonic()
+    before, began = list(map(cpuTime, pids)), time.monotonic()
     said = subprocess.run(words, capture_output=True, text=True, timeout=120).stdout
-    used = sum(map(cpuSeconds, pids)) - before
+    each = [now - then for now, then in zip(map(cpuTime, pids), before, strict=True)]
+    used = sum(each)
+    SHARES[:] = [share / used for share in each]
     # The program waits for some seconds at its end; it says how long it sent.
     took = _TIME.findall(said)
     elapsed = float(took[-1]) if took else time.monotonic() - began
@@ -212,11 +232,10 @@ def measure(kind: str, size: int, rounds: int, servers: Sequence[str]) -> None:
     """
     Print a line for each server.
     """
-    if kind == "batches":
-        servers = [each for each in servers if each != "bare"]
     rates: dict[str, list[float]] = {each: [] for each in servers}
     lost: dict[str, list[float]] = {each: [] for each in servers}
     paces: dict[str, list[float]] = {each: [] for each in servers}
+    shares: dict[str, list[float]] = {}
     with ExitStack() as stack:
         if kind == "peer":
             peer = subprocess.Popen(
@@ -236,6 +255,7 @@ def measure(kind: str, size: int, rounds: int, servers: Sequence[str]) -> None:
                 paces[each].append(pace)
                 rates[each].append(rate)
                 lost[each].append(share)
+                shares[each] = [*SHARES]
     medians = {e: statistics.median(r[1:] or r) for e, r in rates.items()}
     for each, rate in medians.items():
         ratio = rate / medians["coturn"]
@@ -244,7 +264,10 @@ def measure(kind: str, size: int, rounds: int, servers: Sequence[str]) -> None:
             f"{kind:7} {size:4} {each:7} {rate:>9,.0f} packets/CPU-s"
             f" {ratio:6.2f} x coturn, {best:.2f} at best"
             f"   {100 * statistics.median(lost[each]):.1f} % of messages lost"
-            f"   {statistics.median(paces[each]):>9,.0f} packets/s",
+            f"   {statistics.median(paces[each]):>9,.0f} packets/s"
+            + "".join(
+                f" {share:.0%}" for share in shares[each] if len(shares[each]) > 1
+            ),
             flush=True,
         )
 
@@ -264,9 +287,13 @@ def main() -> None:
     if words[:1] == ["--workers"]:
         servers[1:1] = [f"{each} proc." for each in ("1", words[1])]
         words = words[2:]
+    global MESSAGES
+    sizes: tuple[int, ...] = SIZES
+    if words[:1] == ["--short"]:
+        sizes, MESSAGES, words = (int(words[1]),), 1500, words[2:]
     rounds = int(words.pop(0)) if words else ROUNDS
     for kind in words or LOADS:
-        for size in SIZES:
+        for size in sizes:
             measure(kind, size, rounds, servers)
 
 

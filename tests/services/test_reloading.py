@@ -38,7 +38,7 @@ class Running:
         """
         networks = [parseNetwork("--relay-deny", each) for each in denied]
         exchange(
-            self,  # type: ignore[arg-type]
+            self,
             [(self.users, StaticUsers("users 1", users))],
             (self.peers, PeerNetworks([], networks)),
             limitsOf(limits),
