@@ -60,6 +60,7 @@ class Delivery:
     @ivar delay: the round trip lately.
     @ivar goodput: bytes a second that arrived between two answers, and C{measured}
         when it was found, L{None} so far.
+    @ivar carried: the same over a shorter time, and C{carriedAt} likewise.
     @ivar limit: bytes a second that the path carried when more was waiting, the
         last time that was so, or L{None}.
     @ivar undelivered: whether nothing arrives at the peer any more.
@@ -72,6 +73,8 @@ class Delivery:
         "_peer",
         "_since",
         "_weight",
+        "carried",
+        "carriedAt",
         "count",
         "delay",
         "goodput",
@@ -89,6 +92,8 @@ class Delivery:
         self.delay: float | None = None
         self.goodput = 0.0
         self.measured: float | None = None
+        self.carried = 0.0
+        self.carriedAt: float | None = None
         self.limit: float | None = None
         self.undelivered = False
         self._last: Mark | None = None
@@ -103,7 +108,7 @@ class Delivery:
         """
         The path works anew: what was lost before says nothing of it.
         """
-        self.delay = self.limit = self._last = self._since = None
+        self.delay = self.limit = self.carriedAt = self._last = self._since = None
         self.undelivered = False
         self._lost = self._weight = 0.0
 
@@ -167,8 +172,10 @@ class Delivery:
         elif sent >= _NEVER:
             self.undelivered = True
         part = min(1.0, arrived / sent)
+        self.carried = size * part / (mark.time - last.time)
+        self.carriedAt = now
         if mark.time - last.time >= _STEADY:
-            self.goodput = size * part / (mark.time - last.time)
+            self.goodput = self.carried
             self.measured = now
         if sent >= _TRAIN and part >= _WHOLE and self.limit is not None:
             passed = size / max(seconds - self.least, 0.001)

@@ -17,6 +17,8 @@ from punchd.traversal.policy import PathState
 DOUBT = 0.4
 #: The same where silence was found to mean nothing: the peer sends by another way.
 ONE_WAY = 1.0
+#: Seconds for which a rate that was measured counts.
+_RECENTLY = 3.0
 #: After so many times that silence, in which checks were not answered either, another
 #: path is used that answers.
 DEAD = 2.5
@@ -177,6 +179,8 @@ class Usage:
         types = (_TYPE_RANK[pair.local.type], _TYPE_RANK[pair.remote.type])
         at = self.carriedAt
         forgiven = at is None or now - at >= _FORGIVEN
+        measured = delivery.carriedAt
+        recently = measured is not None and now - measured < _RECENTLY
         return PathState(
             kind=pair.kind,
             transport=pair.transport,
@@ -188,6 +192,7 @@ class Usage:
             loss=delivery.loss(now),
             known=delivery.known(now),
             limit=delivery.limit,
+            carried=delivery.carried if recently else None,
             delivers=not delivery.undelivered,
             idle=inf if at is None else now - at,
             left=0 if forgiven else self.left,

@@ -57,6 +57,7 @@ class PathState:
     @ivar known: of how many datagrams that is known, those of long ago counted less.
     @ivar limit: bytes a second that it carried when more was waiting, L{None} if
         it never was.
+    @ivar carried: bytes a second that it carried lately, L{None} if not known.
     @ivar delivers: whether what we send arrives at all, as far as is known.
     @ivar idle: seconds since it carried the session last; infinite for a path
         that never has.
@@ -73,6 +74,7 @@ class PathState:
     loss: float | None = None
     known: float = 0.0
     limit: float | None = None
+    carried: float | None = None
     delivers: bool = True
     idle: float = inf
     left: int = 0
@@ -117,9 +119,13 @@ def _cost(path: PathState, loss: float) -> float:
     rtt = path.rtt or 0.0
     cost = rtt
     if loss >= _HARMLESS:
-        cost += _PIECE * max(rtt, 0.001) * sqrt(loss) / _DATAGRAM
+        slower = _PIECE * max(rtt, 0.001) * sqrt(loss) / _DATAGRAM
         # What is lost, and lost again, is sent again.
-        cost *= 1.0 / max(1.0 - loss, 0.01)
+        slower = (cost + slower) / max(1.0 - loss, 0.01) - cost
+        if path.carried:
+            # It has lost as much because QUIC had it carry more than it can.
+            slower = min(slower, _PIECE / path.carried)
+        cost += slower
     if path.limit is not None:
         cost += _PIECE / max(path.limit, 1.0)
     return cost
@@ -150,7 +156,8 @@ def looksBad(path: PathState) -> bool:
     """
     queue = (path.rtt or 0.0) > 2 * (path.least or 0.0) + 0.1
     slow = path.limit is not None and path.limit < _SLOW
-    return not path.delivers or (path.loss or 0.0) >= _LOSSY or queue or slow
+    lossy = (path.loss or 0.0) >= _LOSSY and (path.carried or 0.0) < _SLOW
+    return not path.delivers or lossy or queue or slow
 
 
 def consult(

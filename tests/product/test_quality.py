@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -111,6 +112,24 @@ def test_throttled() -> None:
         pair.scenario.sideA.restore()
         assert until(pair, lambda: _kind(pair) == "direct", 60.0) < 30.0
         words.finish()
+
+
+def test_narrow() -> None:
+    """
+    That QUIC loses much while it finds out how little a direct path carries is no
+    reason to leave it.
+    """
+    with product("portrestricted", "portrestricted", delay=0.02) as pair:
+        words = _begin(pair)
+        link = pair.network.internet.link
+        pair.network.internet.link = replace(link, bandwidth=1e6, queue=0.03)
+        more = talk(pair, size=30_000)
+        pair.network.advance(6.0)
+        assert _changes(pair) == (0, None)
+        assert _kind(pair) == "direct"
+        pair.network.internet.link = link
+        words.finish()
+        more.finish()
 
 
 @pytest.mark.parametrize("side", ["sideA", "sideB"])

@@ -89,6 +89,15 @@ def test_bad(change: dict[str, float], words: str) -> None:
     assert choose(RELAYED, replace(healed, left=5, idle=60.0)) is None
 
 
+def test_carried() -> None:
+    """
+    A path that carries much is not left for what QUIC loses on it to find its rate.
+    """
+    full = replace(DIRECT, loss=0.2, known=100.0)
+    assert choose(replace(full, carried=2e6), RELAYED) is None
+    assert choose(replace(full, carried=50e3), RELAYED) is not None
+
+
 def test_chance() -> None:
     """
     Two losses in twenty say little, two hundred in two thousand much.
@@ -179,7 +188,15 @@ def test_lossIsExact() -> None:
     books.left(50, 60_000, 1.05)
     books.answered(mark, 80, 1.1)
     assert books.loss(1.1) == pytest.approx(0.2)
+    assert books.goodput == books.carried == pytest.approx(96_000)
+    books.left(10, 12_000, 1.2)
+    books.answered(books.mark(1.2), 140, 1.3)
+    assert books.carried == pytest.approx(72_000 / 0.2)
     assert books.goodput == pytest.approx(96_000)
+    books = Delivery()
+    books.answered(books.mark(0.0), 0, 0.1)
+    books.left(100, 120_000, 0.5)
+    books.answered(books.mark(1.0), 80, 1.1)
     assert books.loss(61.1) is None
 
 

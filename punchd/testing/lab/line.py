@@ -8,7 +8,8 @@ the public namespace, and is steered over a socket: one JSON object a packet.
 
 Without loss and reordering the device speaks C{virtio_net_hdr}, so a train of
 segments that the sending kernel has not cut yet (TSO, USO) crosses as one.  With
-them, the kernel cuts trains before they come here: each packet takes its chance.
+them, and with a low rate, the kernel cuts trains before they come here: each packet
+takes its chance.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ _PR_SET_TIMERSLACK = 29
 #: The size of C{virtio_net_hdr}, and of the largest packet behind it.
 _HEADER = 10
 _LARGEST = _HEADER + 65536
+#: Bytes a second below which trains are cut: there is time for each packet, and the
+#: queue is not to lose a train at a time.
+_CUT = 25e6
 #: How many packets are read before those that are due go out.
 _BATCH = 64
 #: What comes due within this time goes out at once, in seconds.
@@ -88,7 +92,8 @@ class Line:
         Change the conditions, for the packets to come.
         """
         now = Conditions(**(asdict(self.conditions) | values))
-        whole = not now.loss and not now.reorder
+        slow = 0 < now.rate < _CUT
+        whole = not now.loss and not now.reorder and not slow
         trains = _TSO4 | _TSO6 | _USO4 | _USO6 if whole else 0
         try:
             fcntl.ioctl(self.tun, _TUNSETOFFLOAD, _CSUM | trains)
