@@ -18,7 +18,7 @@ import time
 from .flows import Flow, Flows, controls
 from .products import products
 
-_SECONDS = 20.0
+_SECONDS = 24.0
 _CASES = ("250x100", "1x1000")
 #: The least room that a queue has, in bytes.
 _QUEUE = 1e6
