@@ -13,6 +13,9 @@ from .pair import HalfCloser, Pair, Recorder
 
 ACTIONS = ("write", "end", "close", "abort", "pause", "resume")
 
+#: What megabytes may take through a network that loses a third, in seconds.
+LONG = 3600.0
+
 #: Who does what, with how many bytes, and how many milliseconds pass.
 STEPS = st.lists(
     st.tuples(
@@ -112,10 +115,10 @@ def test_lossyEnds(backend: str) -> None:
         for end in ends:
             end.act("resume", 0)
         if any("abort" in end.did for end in ends):
-            pair.until(empty)
+            pair.until(empty, LONG)
         for one, other in (ends, ends[::-1]):
             if one.isHeard(other):
-                pair.until(lambda end=other: end.heard)  # type: ignore[misc]
+                pair.until(lambda end=other: end.heard, LONG)  # type: ignore[misc]
                 assert other.protocol.data == one.sent
 
         def over() -> bool:
@@ -123,7 +126,7 @@ def test_lossyEnds(backend: str) -> None:
                 end.act("close", 0)
             return empty()
 
-        pair.until(over)
+        pair.until(over, LONG)
         pair.run(0.1)
         for one, other in (ends, ends[::-1]):
             assert one.sent.startswith(other.protocol.data)
