@@ -4,7 +4,8 @@ it costs::
 
     python -m bench.grid [--simulator] [--lab] [--pairs A,B ...] [--seeds N]
                          [--peers aioice hyperdht iroh] [--part I/N] [--jobs N]
-                         [--results FILE] [--page FILE] [--report] [--logs DIR]
+                         [--results FILE [--again]] [--page FILE] [--report]
+                         [--logs DIR]
                          [--delay S] [--foreign N] [--loss SHARE] [--patience S]
                          [--strategies NAME ...] [--predictors NAME ...]
 
@@ -157,6 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     number("--loss", default=0.0, help="share of lost packets, 0 to 1 (0)")
     number("--patience", default=60.0, help="seconds for a direct path (60)")
     add("--results", type=Path, metavar="FILE", help="keep what comes, and go on")
+    add("--again", action="store_true", help="try what contradicted claims again")
     add("--page", type=Path, metavar="FILE", help="write the documentation's page")
     add("--report", action="store_true", help="try nothing")
     add("--logs", type=Path, metavar="DIR", help="keep those of what is contradicted")
@@ -238,6 +240,8 @@ def _found(
     words = " ".join(sys.argv[1:])
     here = Conditions(*limits).here(f"python -m bench.grid {words}")
     results = Results(here, arguments.results)
+    if arguments.again:
+        results.dropContradictions()
     wanted = planned(arguments, peers)
     try:
         run(results, wanted, arguments)

@@ -168,6 +168,15 @@ class Results:
             self._file.write(json.dumps(line) + "\n")
             self._file.flush()
 
+    def dropContradictions(self) -> None:
+        """
+        Forget our own trials that contradict a claim, to try them again.
+        """
+        for trial, outcome in list(self.trials.items()):
+            [row] = rowsOf([(trial, outcome)])
+            if row.contradictions():
+                del self.trials[trial]
+
     def add(self, trial: Trial, outcome: Outcome) -> None:
         """
         Keep one.

@@ -99,6 +99,11 @@ def test_contradiction(tmp_path: Path) -> None:
         "lab symmetric,symmetric: punchd why tells trying, out-of-reach;"
         " it is out-of-reach, out-of-reach",
     ]
+    again = Results(Conditions(0.025, 0.0, 0.0, 60.0), kept)
+    assert len(again.trials) == 3
+    again.dropContradictions()
+    assert list(again.trials) == [Trial("lab", "open,fullcone")]
+    again.close()
 
 
 def test_parts() -> None:
