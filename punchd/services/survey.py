@@ -153,6 +153,7 @@ class Survey:
     ) -> Knowledge:
         network = self._network
         opened = sockets.borrow()
+        borrowed = {port for _, port in opened}
         opened += sockets.open(SOCKETS - len(opened))
         if not opened:
             return Knowledge()
@@ -163,6 +164,8 @@ class Survey:
         progress(found)
         samples = list(found.samples)
         if found.behavior.mapping is not Mapping.ENDPOINT_INDEPENDENT:
+            # The punching socket got its ports long ago.
+            samples = [each for each in samples if each.localPort not in borrowed]
             samples += await self._sample(sockets, server, found, progress)
         return Knowledge(
             found.reachable,

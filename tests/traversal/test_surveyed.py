@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 
+from punchd.nat.model import Allocation
 from punchd.testing.pair import Pair
 from tests.product.talk import firstByte, product
 
@@ -63,3 +64,18 @@ def test_elsewhere() -> None:
         assert surveyor.model(None) is None
         surveyor._hosts = [("192.168.7.7", "eth0")]
         assert surveyor.model(mapped) is None
+
+
+def test_olderPorts() -> None:
+    """
+    The ports that the punching socket got at the registration, before others took
+    theirs, do not make a sequence look like a block.
+    """
+    busy = {"foreign": 35.0}
+    with product("sequential", "sequential", optionsA=busy, optionsB=busy) as pair:
+        pair.network.advance(30.0)
+        for client in (pair.a, pair.b):
+            known = client.presence.surveyor.knowledge
+            assert known is not None
+            assert known.model.kind is Allocation.SEQUENTIAL
+            assert abs(known.model.step) == 1
