@@ -6,7 +6,7 @@ other's known address that opens its own NAT only.  The other, the searcher,
 tries different ports in an order without a pattern, until one of them is that
 of a socket: the birthday paradox makes that soon.  How many of both are needed
 follows from the range of ports that was measured
-(L{punchd.nat.birthday.sizeSpray}).  When all have been tried, each of the many
+(L{punchd.nat.birthday.sizeSpray}).  When nearly all have been tried, each of the many
 sockets sends a packet that gets through where its port was tried too early.
 
 The searcher takes a socket without a past, if it gets one: an early packet, such as
@@ -36,6 +36,9 @@ WANTED: Final = 0.998
 REFRESH: Final = 10.0
 #: Seconds that the whole may take.
 PATIENCE: Final = 45.0
+#: Seconds after which the searcher's NAT is about to forget whom it tried first:
+#: Linux remembers a flow without an answer for 30, and the opener's sockets take 5.
+_KEPT: Final = 24.0
 _PAUSE: Final = 0.02
 _RANDOM: Final = (Allocation.RANDOM, Allocation.BLOCK, Allocation.PARITY)
 
@@ -196,6 +199,7 @@ class Searcher:
         self._order = Shuffle(self._total, field.entropy(8))
         self._sent = 0
         self._base: Address | None = None
+        self._reachedAt: float | None = None
         self._nextAt: float | None = None
         self._until = float("inf")
 
@@ -225,6 +229,7 @@ class Searcher:
         ready = self._base is not None and self._nextAt is None
         if body.get("go") and ready and not self._sent:
             self._nextAt = now
+            self._reachedAt = now + _KEPT
             self.timeReached(now)
 
     def sampled(self, base: Address, mapped: Address | None, now: float) -> None:
@@ -255,8 +260,11 @@ class Searcher:
                 self._nextAt = now + max(_PAUSE, field.waitFor(1, now))
             else:
                 self._nextAt = None
-                field.tell({"tried": True})
                 self._until = min(self._until, now + 4 * field.rtt + self._answers)
+            done = self._nextAt is None
+            if self._reachedAt is not None and (done or now >= self._reachedAt):
+                self._reachedAt = None
+                field.tell({"tried": True})
         if now >= self._until:
             field.tell({"over": True})
             field.end(Reason.NOT_HIT, now, portsTried=self._sent, range=self._total)
