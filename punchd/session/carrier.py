@@ -206,9 +206,10 @@ class Carrier:
         elif isinstance(event, Probe):
             if agent is not None:
                 self.ice(agent.probe, event.pair)
-                # What else answers is good to know.
-                self.ice(agent.keepalive, agent.validPairs)
-                self.onDoubt()
+                if event.widely:
+                    # What else answers is good to know.
+                    self.ice(agent.keepalive, agent.validPairs)
+                    self.onDoubt()
         elif isinstance(event, Measure):
             self._measure(event.pair, event.train)
         elif isinstance(event, Found):

@@ -219,8 +219,7 @@ class Paths:
         current = self.current
         if current is not None:
             usage = self._usage[keyOf(current)]
-            if usage.unheardSince is None:
-                usage.unheardSince = now
+            usage.unheardOf(count, now)
             self._watch(usage, count, now)
             if not usage.doubted(now):
                 return (current,), False
@@ -285,7 +284,7 @@ class Paths:
             return
         usage.probedAt = now
         if not usage.stale:
-            self._events.append(Probe(current))
+            self._events.append(Probe(current, usage.grave(now)))
             if usage.dead(now):
                 self._choose(now)
         elif now - (usage.unheardSince or now) >= STALE_PATIENCE:
@@ -364,6 +363,8 @@ class Paths:
         # something better.
         ready = [u for u in proven if all(rankOf(u, now)[:2])]
         if inUse is not None and inUse.dead(now) and ready:
+            # What an outage takes says nothing of the path that comes back.
+            inUse.pair.delivery.restart()
             inUse = None
         usable = [u for u in proven if u is inUse or u in ready] or proven
         states = [usage.state(now) for usage in usable]

@@ -48,9 +48,12 @@ class Prove:
 class Probe:
     """
     Send a check on the pair: it is in doubt.
+
+    @ivar widely: whether to ask all else at once, too.
     """
 
     pair: CandidatePair
+    widely: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,7 @@ class Usage:
     """
     What is known about a pair that has answered checks.
 
+    @ivar unheard: datagrams since C{unheardSince}.
     @ivar oneWay: whether it is silent but works: the peer sends by another way.
     @ivar limited: how many times in a row more was waiting than it carried.
     @ivar judged: which of the measurements was the last.
@@ -103,6 +107,7 @@ class Usage:
     proofs: int = 0
     nextProof: float = 0.0
     unheardSince: float | None = None
+    unheard: int = 0
     probedAt: float = -1.0
     oneWay: bool = False
     limited: int = 0
@@ -126,6 +131,21 @@ class Usage:
         since = self.unheardSince
         # The same sum as in deadline(): floats would not forgive another one.
         return since is not None and now >= since + self.patience
+
+    def unheardOf(self, count: int, now: float) -> None:
+        """
+        C{count} datagrams leave, to which there should be an answer.
+        """
+        if self.unheardSince is None:
+            self.unheardSince, self.unheard = now, 0
+        self.unheard += count
+
+    def grave(self, now: float) -> bool:
+        """
+        @return: whether the silence is more than that after a lone datagram, which
+            may well have been an answer itself.
+        """
+        return self.unheard > 1 or self.unanswered(now)
 
     def unanswered(self, now: float) -> bool:
         """

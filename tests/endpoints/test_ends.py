@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from twisted.internet.error import ConnectionDone
 
@@ -34,6 +34,9 @@ STEPS = st.lists(
 
 Steps = list[tuple[bool, str, int, int]]
 
+#: What hangs takes too long to be tried again and again in search of less.
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
+
 
 @pytest.mark.parametrize("left", KINDS)
 def test_allEnds(left: str, tmp_path: Path) -> None:
@@ -44,7 +47,7 @@ def test_allEnds(left: str, tmp_path: Path) -> None:
     chains: list[Chain] = []
     number = count()
 
-    @settings(max_examples=100, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=100, phases=PHASES, suppress_health_check=list(HealthCheck))
     @given(
         st.sampled_from(KINDS),
         st.tuples(st.booleans(), st.booleans()),
@@ -78,7 +81,7 @@ def test_clientGoes(left: str, cut: Callable[[Chain], None], tmp_path: Path) -> 
     """
     number = count()
 
-    @settings(max_examples=20, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=20, phases=PHASES, suppress_health_check=list(HealthCheck))
     @given(st.sampled_from(KINDS), st.integers(0, 1 << 30), STEPS)
     def check(right: str, seed: int, steps: Steps) -> None:
         chain = Chain(tmp_path / str(next(number)))
@@ -144,7 +147,8 @@ def _hear(chain: Chain, one: Actor, other: Actor) -> None:
         assert len(other.data) == len(one.sent)
     if one.breaks:
         chain.reactor.until(lambda: chain.empty)
-        if isinstance(other, HalfActor) and not other.did:
+        # A close that came before may have ended it in good order.
+        if isinstance(other, HalfActor) and not other.did and "close" not in one.did:
             assert not isinstance(other.reason, ConnectionDone)
     elif one.left and not other.did:
         # Who goes on writing is told that nobody reads.

@@ -133,7 +133,7 @@ def test_changes(product, tmp_path):
     running.processes["rendezvous"].send_signal(signal.SIGHUP)
     log = running.log("rendezvous")
     waitFor(lambda: "holds now" in log.read_text(), 20, "the reload")
-    tried = {"password": set(), "another": set()}
+    tried: dict[str, set[str]] = {"password": set(), "another": set()}
     for password, answers in tried.items():
         for process in range(_PROCESSES):
             found = running.hosts["a"].run(

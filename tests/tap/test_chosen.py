@@ -33,6 +33,8 @@ from punchd.tap.rendezvous import Options
 
 Add = Callable[[str], None]
 
+_ALL = ["fresh", "optimistic", "predicted", "reversal", "spray", "tcp"]
+
 
 class Network:
     """
@@ -188,8 +190,8 @@ def test_ground() -> None:
 @pytest.mark.parametrize(
     ("words", "strategies", "sources"),
     [
-        ([], ["predicted", "spray", "tcp"], ["natpmp", "pcp", "upnp"]),
-        (["--no-spray", "--no-portmap"], ["predicted", "tcp"], []),
+        ([], _ALL, ["natpmp", "pcp", "upnp"]),
+        (["--no-spray", "--no-portmap"], [s for s in _ALL if s != "spray"], []),
         (["--strategy=tcp", "--strategy=spray"], ["tcp", "spray"], None),
         (["--strategy=spray", "--no-spray", "--source=upnp"], [], ["upnp"]),
     ],
@@ -215,5 +217,5 @@ def test_noSuchStrategy() -> None:
         options.chosenStrategies()
     assert str(caught.value) == (
         "--strategy=wish: No ITraversalStrategy plugin is named 'wish'; known: "
-        "predicted, spray, tcp."
+        "fresh, optimistic, predicted, reversal, spray, tcp."
     )
