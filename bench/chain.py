@@ -13,6 +13,7 @@ from __future__ import annotations
 import ssl
 import sys
 import time
+from functools import partial
 from typing import Any
 
 from qh3.quic.configuration import QuicConfiguration
@@ -83,6 +84,10 @@ class User(Protocol):
         self._quic.users.pop(self._stream or 0, None)
 
 
+def _itself(user: User) -> User:
+    return user
+
+
 class Quic(DatagramProtocol):
     """
     A QUIC connection on a UDP port of its own.
@@ -135,9 +140,8 @@ class Quic(DatagramProtocol):
                 user = self.users.get(event.stream_id)
                 if user is None:
                     user = self.users[event.stream_id] = User(self, event.stream_id)
-                    factory = ClientFactory()
+                    factory = ClientFactory.forProtocol(partial(_itself, user))
                     factory.noisy = False
-                    factory.buildProtocol = lambda _, user=user: user  # type: ignore
                     _any.connectTCP("127.0.0.1", self._program, factory)
                 user.come(event.data)
 
@@ -172,9 +176,8 @@ def near(port: int, host: str, peer: int) -> None:
         is_client=True, alpn_protocols=["chain"], verify_mode=ssl.CERT_NONE
     )
     quic = Quic(configuration, (host, peer), 0)
-    users = Factory()
+    users = Factory.forProtocol(partial(User, quic, None))
     users.noisy = False
-    users.buildProtocol = lambda _: User(quic, None)  # type: ignore[method-assign]
 
     def connected() -> None:
         _any.listenTCP(port, users, interface="127.0.0.1")

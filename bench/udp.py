@@ -75,9 +75,11 @@ def serve(kind: str, tell: Any) -> None:
     if kind == PORTS[2]:
 
         class Protocol(DatagramProtocol):
+            transport: Any
+
             def datagramReceived(self, data: bytes, address: Any) -> None:
                 core.count += 1
-                self.transport.write(data, address)  # type: ignore[union-attr]
+                self.transport.write(data, address)
 
         number = reactor.listenUDP(0, Protocol(), "127.0.0.1").getHost().port
     else:

@@ -7,7 +7,12 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import (
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
 from bulk import CHUNK, Counter, say, source, told
 
 #: A message; browsers take no longer ones.
@@ -67,12 +72,12 @@ async def answer(peer: RTCPeerConnection) -> None:
     other = await told()
     counter = Counter()
 
-    def come(channel: object) -> None:
+    def come(channel: RTCDataChannel) -> None:
         def message(data: bytes) -> None:
             if counter.got(data):
-                channel.send(b"!")  # type: ignore[attr-defined]
+                channel.send(b"!")
 
-        channel.on("message", message)  # type: ignore[attr-defined]
+        channel.on("message", message)
 
     peer.on("datachannel", come)
     await peer.setRemoteDescription(RTCSessionDescription(other["sdp"], "offer"))

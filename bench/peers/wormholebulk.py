@@ -10,6 +10,7 @@ import sys
 
 from twisted.internet import asyncioreactor
 
+# What is imported below imports the reactor.
 loop = asyncio.new_event_loop()
 asyncio.set_event_loop(loop)
 asyncioreactor.install(loop)

@@ -21,6 +21,7 @@ def transitions() -> dict[tuple[str, str], list[str]]:
     @return: the inputs by (from, to), of transitions between different states.
     """
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    # Automat gives away all transitions under no public name.
     automaton = SessionMachine.__automat_automaton__  # type: ignore[attr-defined]
     for old, name, new, _ in automaton.allTransitions():
         if old is not new:

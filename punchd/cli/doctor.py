@@ -14,7 +14,7 @@ from punchd.services.asking import ask
 from punchd.signaling.url import RendezvousURL
 
 from .command import Command, Console
-from .status import seconds, table
+from .status import answer, seconds, table
 
 _STRATEGIES = {
     "srflx": "hole punching",
@@ -126,7 +126,7 @@ def report(found: dict[str, Any]) -> Iterator[str]:
             ("NAT mapping", _sure(nat, "mapping")),
             ("NAT filtering", _sure(nat, "filtering")),
             ("NAT allocation", nat["allocation"]),
-            ("NAT hairpin", {True: "yes", False: "no"}.get(nat["hairpin"], "unknown")),
+            ("NAT hairpin", answer(nat["hairpin"])),
             ("binding lifetime", _lifetime(nat)),
             *(
                 ("port mapping", _mapping(each))

@@ -45,7 +45,6 @@ def report(status: Status, names: dict[str, str]) -> Iterator[str]:
     rendezvous, nat = status["rendezvous"], status["nat"]
     connected = "connected" if rendezvous["connected"] else "not connected"
     lifetime = nat["bindingLifetime"]
-    hairpin = "unknown" if nat["hairpin"] is None else "yes" if nat["hairpin"] else "no"
     yield from table(
         [
             ("peer id", status["peerId"]),
@@ -54,7 +53,7 @@ def report(status: Status, names: dict[str, str]) -> Iterator[str]:
             ("NAT mapping", nat["mapping"]),
             ("NAT filtering", nat["filtering"]),
             ("NAT allocation", nat["allocation"]),
-            ("NAT hairpin", hairpin),
+            ("NAT hairpin", answer(nat["hairpin"])),
             ("binding lifetime", "unknown" if lifetime is None else seconds(lifetime)),
             ("keepalive", f"every {seconds(nat.get('keepaliveInterval'))}"),
         ]
@@ -84,6 +83,13 @@ def _session(session: SessionStatus, names: dict[str, str]) -> tuple[str, ...]:
         size(session["bytesSent"]),
         size(session["bytesReceived"]),
     )
+
+
+def answer(value: bool | None) -> str:
+    """
+    @return: what was found out, for people to read; L{None} is nothing.
+    """
+    return "unknown" if value is None else "yes" if value else "no"
 
 
 def seconds(value: float | None) -> str:

@@ -194,7 +194,7 @@ class Worker:
             guards = [each.current for each in self._guards]
         exchange(
             self,
-            list(zip(self._guards, guards, strict=False)),
+            list(zip(self._guards, guards, strict=True)),
             (self._peers, peers),
             limits,
         )

@@ -219,7 +219,7 @@ class Paths:
         current = self.current
         if current is not None:
             usage = self._usage[keyOf(current)]
-            usage.unheardOf(count, now)
+            usage.sent(count, now)
             self._watch(usage, count, now)
             if not usage.doubted(now):
                 return (current,), False

@@ -169,7 +169,9 @@ class Table(Calls):
         @raise ProtocolViolation: the peer sends more than it may.
         """
         stream = self._streams.get(event.id) or self._begun(event)
-        if isinstance(event, StreamReset) or getattr(event, "end", False):
+        if isinstance(event, StreamReset) or (
+            isinstance(event, StreamData) and event.end
+        ):
             self._endless.pop(event.id, None)
         if stream is None:
             return

@@ -132,9 +132,9 @@ class Usage:
         # The same sum as in deadline(): floats would not forgive another one.
         return since is not None and now >= since + self.patience
 
-    def unheardOf(self, count: int, now: float) -> None:
+    def sent(self, count: int, now: float) -> None:
         """
-        C{count} datagrams leave, to which there should be an answer.
+        C{count} datagrams leave, after which something should be heard.
         """
         if self.unheardSince is None:
             self.unheardSince, self.unheard = now, 0

@@ -23,9 +23,11 @@ both = pytest.mark.parametrize("backend", ["qh3", "aioquic"])
 
 def test_proof() -> None:
     """
-    A proof is good for its dial.
+    A proof is good for its dial, whose dialler has signed it.
     """
-    checkProof(prove(DIALLER, DIAL), DIAL)
+    proof = prove(DIALLER, DIAL)
+    checkProof(proof, DIAL)
+    assert (proof.dialId, proof.spki) == (DIAL.dialId, DIALLER.spki)
 
 
 @pytest.mark.parametrize(
