@@ -37,6 +37,7 @@ from punchd.signaling.observation import Observer
 from punchd.stun.binding import BindingServer
 from punchd.stun.limit import PrefixLimit
 from punchd.turn.allocation import Allocation
+from punchd.turn.claims import Claim, Claims
 from punchd.turn.events import AllocationClosed, AllocationOpened, SendWhole
 from punchd.turn.neighbours import NeighbouredServer, Neighbours
 
@@ -45,6 +46,7 @@ from .datagrams import Datagrams
 from .relayports import RelayPorts
 from .reloading import Exchangeable, exchange
 from .traffic import livingOf
+from .workerclaims import claimOf, claimRecord, reservedOf
 from .workercopy import Copy, Tell
 from .workerorders import (
     PIPE,
@@ -111,6 +113,8 @@ class Worker:
             "went": self._went,
             "drain": self._drain,
             "changed": self._changed,
+            "cede": self._cede,
+            "ceded": self._ceded,
         }
 
     def start(self) -> None:
@@ -156,6 +160,7 @@ class Worker:
         self.relay = NeighbouredServer(
             self.neighbours,
             self._told,
+            Claims(orders.number, orders.processes, self._claim),
             realm=orders.realm,
             guards=[registered, *self._guards],
             ports=ports,
@@ -199,7 +204,21 @@ class Worker:
             limits,
         )
 
+    def _cede(self, now: float, asker: int, record: Any) -> None:
+        driver = self.datagrams.driver
+        if self.relay is not None and driver is not None:
+            found = driver.call(self.relay.cede, claimOf(record))
+            self._tell("ceded", asker, record, found)
+
+    def _ceded(self, now: float, record: Any, found: Any) -> None:
+        driver = self.datagrams.driver
+        if self.relay is not None and driver is not None:
+            driver.call(self.relay.ceded, claimOf(record), reservedOf(found))
+
     # --- to the rendezvous
+
+    def _claim(self, claim: Claim) -> None:
+        self._tell("claim", *claimRecord(claim))
 
     def _told(self, allocation: Allocation, came: bool) -> None:
         self._tell(*recordOf(allocation, came))

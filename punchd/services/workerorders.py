@@ -30,6 +30,7 @@ class Orders:
     nobody else has.
 
     @ivar number: of the worker, from 1 on.
+    @ivar processes: how many there are, the one with the directory included.
     @ivar ahead: seconds between our clock and CLOCK_MONOTONIC: nonces of one process
         are read by others.
     @ivar families: of the sockets, which come as pairs, as L{punchd.net.sharing}
@@ -41,6 +42,7 @@ class Orders:
     """
 
     number: int
+    processes: int
     ahead: float
     families: Sequence[int]
     observerSecret: bytes = field(repr=False)

@@ -55,6 +55,16 @@ def unpack(message: bytes) -> list[Record]:
     return records
 
 
+def withAddresses(event: dict[str, Any]) -> dict[str, Any]:
+    """
+    @return: the fields of an event, the lists of JSON as the addresses they were.
+    """
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in event.items()
+    }
+
+
 def makePair() -> tuple[socket.socket, socket.socket]:
     """
     @return: two sockets for a L{Pipe} each.

@@ -26,6 +26,7 @@ from punchd.net.sharing import shareOut
 from punchd.net.udp import UDPPort
 from punchd.signaling.directory import Limits
 from punchd.turn.allocation import Allocation
+from punchd.turn.claims import Claims
 from punchd.turn.credentials import handleOf
 from punchd.turn.events import AllocationClosed, AllocationOpened
 from punchd.turn.limits import Limits as RelayLimits
@@ -33,9 +34,10 @@ from punchd.turn.neighbours import Lodger, NeighbouredServer, Neighbours, shareO
 from punchd.turn.runs import RunServer
 
 from .traffic import Living
+from .workerclaims import ClaimRoutes, claimOf, reservedOf
 from .workercopy import ToldDirectory
 from .workerorders import Orders, cameRecord, changeOf, lodgerOf, recordOf
-from .workerpipe import Record, pack
+from .workerpipe import Record, pack, withAddresses
 from .workerprocess import AGAIN, Child
 
 #: Seconds after which a worker that died is started again, at most.
@@ -74,6 +76,7 @@ class Workers:
         self.nonceKey: bytes = network.entropy(32)
         self.observerSecret: bytes = network.entropy(32)
         self.neighbours = Neighbours()
+        self._claims = ClaimRoutes(rendezvous, self._children)
         self._own: dict[Address, Lodger] = {}
         self._past: tuple[Counter[str], Counter[str]] = Counter(), Counter()
         self._starting: set[Child] = set(self._children)
@@ -170,8 +173,9 @@ class Workers:
         @return: the relay of this process.
         """
         options["limits"] = shareOf(options["limits"], self._processes)
+        claims = Claims(0, self._processes, self._claims.ask)
         return NeighbouredServer(
-            self.neighbours, self._ownTold, nonceKey=self.nonceKey, **options
+            self.neighbours, self._ownTold, claims, nonceKey=self.nonceKey, **options
         )
 
     def _ownTold(self, allocation: Allocation, came: bool) -> None:
@@ -259,6 +263,7 @@ class Workers:
         child.spawn(self._clock, self._received, self.ended)
         orders = Orders(
             number=child.number,
+            processes=self._processes,
             ahead=self._clock.seconds() - time.monotonic(),
             families=tuple(self._families),
             observerSecret=self.observerSecret,
@@ -371,11 +376,17 @@ class Workers:
         self.neighbours.went((host, port))
         self._tellOthers(child, ("went", host, port))
 
+    def _heard_claim(self, child: Child, *claim: str) -> None:
+        self._claims.asked(child.number, claimOf(claim))
+
+    def _heard_ceded(self, child: Child, asker: int, claim: Any, found: Any) -> None:
+        self._claims.answered(asker, claimOf(claim), reservedOf(found))
+
     def _heard_opened(self, child: Child, event: dict[str, Any]) -> None:
-        self._rendezvous.relayed(AllocationOpened(**_withAddresses(event)))
+        self._rendezvous.relayed(AllocationOpened(**withAddresses(event)))
 
     def _heard_closed(self, child: Child, event: dict[str, Any]) -> None:
-        self._rendezvous.relayed(AllocationClosed(**_withAddresses(event)))
+        self._rendezvous.relayed(AllocationClosed(**withAddresses(event)))
 
     def _heard_report(
         self,
@@ -386,13 +397,3 @@ class Workers:
     ) -> None:
         child.counters, child.ports = Counter(counters), Counter(ports)
         child.living = living
-
-
-def _withAddresses(event: dict[str, Any]) -> dict[str, Any]:
-    """
-    @return: the fields of an event, the lists of JSON as the addresses they were.
-    """
-    return {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in event.items()
-    }

@@ -15,6 +15,7 @@ from punchd.stun.message import Message, failure, success
 
 from .allocation import DEFAULT_LIFETIME, MAXIMUM_LIFETIME, Allocation
 from .authentication import Principal
+from .claims import Claims, Reserved, Waiting
 from .limits import Account, Meter
 from .table import AllocationTable
 
@@ -30,6 +31,8 @@ _TOKEN = 8  # bytes; RFC 8656, 18.7
 class Allocating:
     """
     I make allocations.
+
+    @ivar claims: what other processes have reserved, if there are any.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Allocating:
         self._meter = meter
         self._entropy = entropy
         self._opened = opened
+        self.claims: Claims | None = None
 
     def answer(
         self,
@@ -56,11 +60,11 @@ class Allocating:
         local: Address,
         remote: Address,
         now: float,
-    ) -> Message:
+    ) -> Message | None:
         """
         @param allocation: what the 5-tuple has already.
 
-        @return: the response, not yet signed.
+        @return: the response, not yet signed; L{None} if it has to wait.
         """
         if allocation is not None:
             if allocation.transactionId != request.transactionId:
@@ -68,11 +72,32 @@ class Allocating:
             if not owns(who, allocation):
                 return failure(request, 441, "Wrong credentials")
             return self._success(request, allocation, now)
-        return (
-            self._objection(request)
-            or self._limited(request, who, remote, now)
-            or self._allocate(request, who, local, remote, now)
+        objection = self._objection(request)
+        if objection is not None:
+            return objection
+        token = request.get(Attribute.RESERVATION_TOKEN)
+        if (
+            token is not None
+            and self.claims is not None
+            and self._table.reservation(token) is None
+            and self.claims.holds(Waiting(request, who, local, remote), now)
+        ):
+            return None
+        return self._limited(request, who, remote, now) or (
+            self._allocate(request, who, local, remote, now)
         )
+
+    def keep(self, found: Reserved, waiting: Waiting, now: float) -> None:
+        """
+        Reserve here what another process has given up for a request.
+        """
+        request, who, local, remote = waiting
+        family, port, seconds = found
+        relayed = self._table.openPort(family, number=port)
+        if relayed is not None:
+            token = request.get(Attribute.RESERVATION_TOKEN)
+            reserved = self._make(request, who, local, remote, relayed, family, now)
+            self._table.reserve(token, reserved, now + seconds)
 
     def _objection(self, request: Message) -> Message | None:
         """
@@ -140,22 +165,8 @@ class Allocating:
         table = self._table
         expires = now + lifetimeOf(request)
 
-        def make(relayed: Address, family: int) -> Allocation:
-            return Allocation(
-                who.guard,
-                who.username,
-                who.key,
-                local,
-                remote,
-                relayed,
-                table.outsideOf(relayed),
-                family,
-                request.transactionId,
-                self._accounts(who, remote, now),
-            )
-
         def add(relayed: Address, family: int) -> Allocation:
-            made = make(relayed, family)
+            made = self._make(request, who, local, remote, relayed, family, now)
             table.add(made)
             table.extend(made, expires)
             return made
@@ -172,8 +183,9 @@ class Allocating:
             if pair is None:
                 return self._noPort(request, who, remote, now)
             made = add(pair[0], family)
-            made.token = self._entropy(_TOKEN)
-            table.reserve(made.token, make(pair[1], family), now + RESERVATION)
+            made.token = self._token()
+            second = self._make(request, who, local, remote, pair[1], family, now)
+            table.reserve(made.token, second, now + RESERVATION)
         else:
             additional = get(Attribute.ADDITIONAL_ADDRESS_FAMILY) is not None
             first = FAMILIES[get(Attribute.REQUESTED_ADDRESS_FAMILY, FAMILY_IPV4)]
@@ -195,6 +207,33 @@ class Allocating:
         if made.twin is not None:
             self._opened(made.twin)
         return self._success(request, made, now)
+
+    def _make(
+        self,
+        request: Message,
+        who: Principal,
+        local: Address,
+        remote: Address,
+        relayed: Address,
+        family: int,
+        now: float,
+    ) -> Allocation:
+        return Allocation(
+            who.guard,
+            who.username,
+            who.key,
+            local,
+            remote,
+            relayed,
+            self._table.outsideOf(relayed),
+            family,
+            request.transactionId,
+            self._accounts(who, remote, now),
+        )
+
+    def _token(self) -> bytes:
+        token = self._entropy(_TOKEN)
+        return token if self.claims is None else self.claims.mark(token)
 
     def _success(self, request: Message, allocation: Allocation, now: float) -> Message:
         """

@@ -78,9 +78,9 @@ class Methods:
         local: Address,
         remote: Address,
         now: float,
-    ) -> Message:
+    ) -> Message | None:
         """
-        @return: the response, not yet signed.
+        @return: the response, not yet signed; L{None} if there is none yet.
         """
         unknown = [
             each for each, _ in request.attributes if each in self._unknown

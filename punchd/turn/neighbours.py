@@ -17,6 +17,7 @@ from punchd.core import Address, Burst, Datagram
 from punchd.stun.address import family, prefixOf
 
 from .allocation import Allocation, Channel
+from .claims import Claim, Claims, Reserved
 from .limits import Limits, Quota
 from .runs import Bursts, RunServer
 
@@ -109,15 +110,44 @@ class NeighbouredServer(RunServer):
         self,
         neighbours: Neighbours,
         told: Callable[[Allocation, bool], None],
+        claims: Claims | None = None,
         **options: Any,
     ) -> None:
         """
         @param told: called with each allocation when it comes (true) and goes.
+        @param claims: brings what another process has reserved.
         """
         super().__init__(**options)
         self._live = self._table.elsewhere = neighbours.live
         self._meter.elsewhere = neighbours.counts
         self._meter.told = told
+        self._claims = self._allocating.claims = claims
+
+    def cede(self, claim: Claim, now: float) -> Reserved | None:
+        """
+        Another process was shown a token of ours.
+
+        @return: what was reserved for that user; it is closed here.
+        """
+        reserved = self._table.reservation(claim.token)
+        if reserved is None or claim[1:] != (reserved.guard.name, reserved.username):
+            return None
+        self._table.remove(reserved, now)
+        seconds = max(0.0, reserved.expires - now)
+        return Reserved(reserved.family, reserved.relayed[1], seconds)
+
+    def ceded(self, claim: Claim, found: Reserved | None, now: float) -> None:
+        """
+        The owner of a token has answered: so do we.
+        """
+        if self._claims is None:
+            return
+        waiting = self._claims.take(claim)
+        if waiting and found is not None:
+            self._allocating.keep(found, waiting[0], now)
+        for each in waiting:
+            self.messageReceived(each.request, each.local, each.remote, now)
+        self._claims.settle()
 
     def _deliver(
         self, sender: Allocation, data: bytes, peer: Address, now: float

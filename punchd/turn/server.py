@@ -102,9 +102,9 @@ class Server:
             self.counters,
         )
         self._whole = whole
-        allocating = Allocating(table, meter, entropy, self._opened)
+        self._allocating = Allocating(table, meter, entropy, self._opened)
         self._methods = Methods(
-            table, limits, self._policy, allocating, self._closed, whole
+            table, limits, self._policy, self._allocating, self._closed, whole
         )
 
     def nonceFor(self, username: str, now: float) -> bytes:
@@ -208,6 +208,8 @@ class Server:
         who = self._authenticator.check(message, remote, allocation, now)
         if isinstance(who, Principal):
             answer = self._methods.answer(message, who, allocation, local, remote, now)
+            if answer is None:
+                return
             if answer.messageClass is MessageClass.ERROR:
                 self.counters[str(answer.get(Attribute.ERROR_CODE)[0])] += 1
             if self._software is not None:

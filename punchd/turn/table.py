@@ -116,11 +116,13 @@ class AllocationTable:
         """
         return self._ports.families
 
-    def openPort(self, family: int, even: bool) -> Address | None:
+    def openPort(
+        self, family: int, even: bool = False, number: int = 0
+    ) -> Address | None:
         """
         @return: an address for L{add}, if there is one.
         """
-        return self._ports.open(family, even)
+        return self._ports.open(family, even, number)
 
     def openPair(self, family: int) -> tuple[Address, Address] | None:
         """

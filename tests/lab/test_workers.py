@@ -4,7 +4,6 @@ A rendezvous of several processes, with real programs.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import signal
@@ -17,6 +16,7 @@ import pytest
 from punchd.testing.lab.namespaces import waitFor
 from tests.interop.coturn import needs
 
+from .spread import portAt
 from .tools import connect, echoed, tool
 
 pytestmark = pytest.mark.timeout(120)
@@ -51,21 +51,6 @@ answer = ask(message, key=longTermKey("alice", "punchd", password))
 error = answer.get(Attribute.ERROR_CODE)
 print("allocated" if error is None else error[0])
 """
-
-
-def _processOf(host: str, port: int) -> int:
-    """
-    @return: which process a client meets, as the program of
-        L{punchd.net.sharing.choosing} has it; 0 is the one with the directory.
-    """
-    mixed = (port ^ int(ipaddress.ip_address(host))) * 0x9E3779B1 & 0xFFFFFFFF
-    return (mixed >> 16) % _PROCESSES
-
-
-def _portAt(host: str, process: int) -> int:
-    return next(
-        port for port in range(41000, 42000) if _processOf(host, port) == process
-    )
 
 
 def _workers(running) -> list[int]:
@@ -138,7 +123,7 @@ def test_changes(product, tmp_path):
         for process in range(_PROCESSES):
             found = running.hosts["a"].run(
                 [sys.executable, "-c", _ALLOCATE, _HOSTS["a"]]
-                + [str(_portAt(_HOSTS["a"], process)), _SERVER, password],
+                + [str(portAt(_HOSTS["a"], process, _PROCESSES)), _SERVER, password],
                 capture_output=True,
             )
             answers.add(found.stdout.strip())
@@ -150,7 +135,9 @@ def test_relayedByBoth(product, record_property):
     Two clients who meet different processes talk through the relayed addresses of
     both.  When the worker is killed, the same connection goes on through the next.
     """
-    ports = {letter: _portAt(_HOSTS[letter], at) for at, letter in enumerate("ab")}
+    ports = {
+        letter: portAt(_HOSTS[letter], at, _PROCESSES) for at, letter in enumerate("ab")
+    }
     running = product(
         "open",
         "open",

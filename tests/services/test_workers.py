@@ -324,6 +324,7 @@ def test_workerChanges(tmp_path: Path) -> None:
     limits = limitsOf({})
     orders = Orders(
         number=1,
+        processes=2,
         ahead=0.0,
         families=(),
         observerSecret=bytes(32),
