@@ -99,6 +99,14 @@ class Row:
         return len(self.direct) / len(self.found)
 
     @property
+    def byTCP(self) -> str:
+        """
+        How many of them did so over TCP, in words; nothing for none.
+        """
+        count = sum(each.path == "tcp" for each in self.found)
+        return f", {count} by TCP" if count else ""
+
+    @property
     def times(self) -> list[float]:
         """
         The seconds that it took, in order.
@@ -205,7 +213,8 @@ def line(row: Row) -> str:
     by = Counter(strategy for each in row.direct for strategy in each.by)
     words = (
         f"{' x '.join(row.rate.kinds)} ({row.conditions}): direct"
-        f" {len(row.direct)}/{len(row.found)} ({row.share:.1%}), {middle}; probes"
+        f" {len(row.direct)}/{len(row.found)} ({row.share:.1%}){row.byTCP},"
+        f" {middle}; probes"
         f" median {median(probes):.0f} most {max(probes)}; connected"
         f" {sum(each.connected for each in row.found)}; {', '.join(by)}"
     )
@@ -229,7 +238,7 @@ def page(found: Sequence[Row], command: str, patience: float) -> str:
             (
                 " × ".join(row.rate.kinds),
                 row.conditions,
-                f"{row.share:.1%} of {len(row.found)}",
+                f"{row.share:.1%} of {len(row.found)}{row.byTCP}",
                 f"{median(times):.2f} ({slow:.2f})" if times else "\\-",
                 f"{median(probes):.0f} ({max(probes)})",
                 f"{row.first:.1%}" if row.rate.formula else "\\-",

@@ -68,15 +68,15 @@ class Row:
         return [text for each in self.found.get(OURS, []) for text in self._wrong(each)]
 
     def _wrong(self, outcome: Outcome) -> list[str]:
-        cell, simulator = self.cell, self.where == "simulator"
+        cell = self.cell
         if outcome.error:
             return [f"no trial: {outcome.error}"]
         if not outcome.connected:
             return ["not connected"]
-        if not cell.fits(outcome.path, frozenset(), simulator=simulator):
+        if not cell.fits(outcome.path, frozenset()):
             because = f" ({', '.join(outcome.causes)})" if outcome.causes else ""
             return [f"expected {cell.path}, found {outcome.path}{because}"]
-        if outcome.path == "relayed" and not simulator:
+        if outcome.path == "relayed":
             if outcome.causes != cell.causes:
                 told, right = (", ".join(x) for x in (outcome.causes, cell.causes))
                 return [f"punchd why tells {told}; it is {right}"]

@@ -22,10 +22,9 @@ from punchd.testing.trial import Outcome, inLab, simulated
 from .peers import PEERS
 from .results import OURS, Row, Trial
 
-#: Virtual seconds in which what is to stay relayed could have become direct.
-SETTLED = 3.0
-#: The same in the lab, where the first checks and a first attempt take a bit.
-SETTLED_LAB = 4.0
+#: Seconds in which what is to stay relayed could have become direct: the first checks
+#: and a first attempt take a bit.
+SETTLED = 4.0
 #: Seconds for a lab, the programs in it and their end, beside the patience.
 OVERHEAD = 120
 
@@ -93,7 +92,8 @@ def _simulate(trial: Trial, setting: Setting) -> Outcome:
         delay=setting.delay,
         foreign=trial.foreign,
         trouble=Trouble("loss", {"loss": setting.loss}),
-        patience=setting.patience if cell.path == "direct" else SETTLED,
+        patience=setting.patience,
+        settle=SETTLED,
         **options,
     )
 
@@ -139,7 +139,7 @@ def _inLab(trial: Trial, setting: Setting) -> Outcome:
                 outcome = dial(lab, folder, setting.patience)
                 return metered(lab, outcome)
             outcome = inLab(
-                lab, folder, cell, patience=setting.patience, settle=SETTLED_LAB
+                lab, folder, cell, patience=setting.patience, settle=SETTLED
             )
             return metered(lab, outcome)
     finally:

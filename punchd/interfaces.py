@@ -193,6 +193,15 @@ class INetwork(Interface):
         @return: an L{IDatagramPort}, or L{None} where nobody tells of deaths.
         """
 
+    def sharedStream(family, port):  # type: ignore[no-untyped-def]
+        """
+        Bind a TCP socket to the wildcard, so that others may share its port.
+
+        @return: the socket, which C{reactor} can adopt.
+
+        @raise OSError: it cannot be had.
+        """
+
     def localHosts():  # type: ignore[no-untyped-def]
         """
         @return: a list of (host, interfaceName) of the addresses that others

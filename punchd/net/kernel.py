@@ -26,6 +26,7 @@ from punchd.interfaces import (
 
 from . import ancillary, carrying
 from .carrying import ListeningPort, RelayedPort
+from .connecting import boundSocket
 from .crowd import Crowd
 from .hops import HopPort
 from .linkstate import isUp
@@ -112,6 +113,14 @@ class KernelNetwork:
         except OSError:
             return None
         return opened
+
+    def sharedStream(self, family: int, port: int) -> socket.socket:
+        """
+        Bind a TCP socket whose port others may share.
+
+        @raise OSError: it cannot be had.
+        """
+        return boundSocket(family, port)
 
     _hosts: list[tuple[str, str]] | None = None
     _watching = 0

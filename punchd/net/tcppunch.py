@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IReactorSocket
+from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.python.failure import Failure
@@ -28,7 +28,7 @@ from punchd.stun.attributes import Attribute
 from punchd.stun.message import TRANSACTION_ID, MessageClass, Method, parse, request
 from punchd.stun.stream import FrameSplitter
 
-from .connecting import Connecting, boundSocket, tune
+from .connecting import Connecting, tune
 from .stream import DatagramStream
 from .udp import Run
 
@@ -72,7 +72,7 @@ def canPunch(network: INetwork) -> bool:
     @return: whether the machine can do this.
     """
     reusable = hasattr(socket, "SO_REUSEPORT")
-    return reusable and IReactorSocket.providedBy(network.reactor)
+    return reusable and hasattr(network.reactor, "adoptStreamConnection")
 
 
 class _Locator(TwistedProtocol):
@@ -163,6 +163,7 @@ class StreamPort:
         @raise CannotListenError: there is no port to be had.
         """
         self.family = 6 if ":" in host else 4
+        self._network = network
         self._reactor: Any = network.reactor
         self._entropy: Entropy = network.entropy
         self._receiver = receiver
@@ -174,7 +175,7 @@ class StreamPort:
         self._closed = False
         self.dropped = 0
         try:
-            bound = boundSocket(self.family, 0)
+            bound = network.sharedStream(self.family, 0)
         except OSError as e:
             raise CannotListenError(host, 0, e) from e
         try:
@@ -222,7 +223,7 @@ class StreamPort:
             self._reactor.callLater(0, located, None)
 
     def _connect(self, remote: Address, made: Any, failed: Any) -> Connecting:
-        bound = boundSocket(self.family, self.base[1])
+        bound = self._network.sharedStream(self.family, self.base[1])
         return Connecting(self._reactor, bound, remote, made, failed)
 
     def _adopt(

@@ -49,14 +49,10 @@ class Cell:
             return f"{kindA},{kindB}"
         return f"{kindA},{'isolated' if self.isolated else 'lan'}"
 
-    def fits(
-        self, path: str | None, by: frozenset[str], *, simulator: bool = False
-    ) -> bool:
+    def fits(self, path: str | None, by: frozenset[str]) -> bool:
         """
         @return: whether this is what was expected.
         """
-        if simulator and self.path == "tcp":
-            return path in ("tcp", "relayed") and by <= {"tcp", "relay"}
         return path == self.path and by <= self.by
 
 

@@ -4,6 +4,7 @@ Simulated machines.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from ipaddress import ip_address
 from random import Random
@@ -17,6 +18,7 @@ from .link import Link
 from .packet import Packet, familyOf
 from .ports import Ports
 from .reactor import HostReactor
+from .streams import StreamSocket
 from .subnet import Subnet
 
 if TYPE_CHECKING:
@@ -80,6 +82,16 @@ class Host(Ports):
         Open a UDP socket that hears of its datagrams' deaths; see L{INetwork}.
         """
         return self.openDatagramPort(receiver, family, "", 0)
+
+    def sharedStream(self, family: int, port: int) -> StreamSocket:
+        """
+        Bind a TCP socket whose port others may share; see L{INetwork}.
+        """
+        made = StreamSocket(self.reactor, family)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        made.bind(("", port))
+        return made
 
     def localHosts(self) -> list[tuple[str, str]]:
         """

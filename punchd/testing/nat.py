@@ -36,6 +36,7 @@ class Nat(Firewall):
 
     @ivar mapping: on what a mapping depends.
     @ivar filtering: whom it lets in.
+    @ivar tcpFiltering: whom by TCP.
     @ivar hairpin: whether inside hosts reach each other by outside addresses.
     @ivar paired: whether an inside host has one public address at a time.
     @ivar flowRate: new flows a second, L{None} for any number; a second's
@@ -55,6 +56,7 @@ class Nat(Firewall):
         *,
         mapping: str = Dependence.ENDPOINT_INDEPENDENT,
         filtering: str = Dependence.ADDRESS_AND_PORT_DEPENDENT,
+        tcpFiltering: str | None = None,
         allocation: Allocation | None = None,
         lifetimes: Lifetimes | None = None,
         hairpin: bool = False,
@@ -66,6 +68,7 @@ class Nat(Firewall):
         tcpPorts: Collection[int] | None = None,
     ) -> None:
         self.mapping = Dependence(mapping)
+        self.tcpFiltering = Dependence(tcpFiltering or filtering)
         self.hairpin = hairpin
         self.paired = paired
         self.flowRate = flowRate
@@ -361,7 +364,7 @@ class Nat(Firewall):
             return self._unsolicited(packet, now, "no mapping")
         connection = mapping.flows.get(remote)
         if connection is None or connection.expires <= now:
-            if not self._lets(mapping, remote, now):
+            if not self._lets(packet.protocol, mapping, remote, now):
                 return self._unsolicited(packet, now, "filtered")
             if self.tableSize is not None and self._admit(now):
                 self.drop(packet, "table full")
@@ -374,15 +377,19 @@ class Nat(Firewall):
         packet.destination = mapping.inside
         return True
 
-    def _lets(self, mapping: Mapping, remote: Address, now: float) -> bool:
-        if mapping.open or self.filtering is _EI:
+    def _lets(
+        self, protocol: str, mapping: Mapping, remote: Address, now: float
+    ) -> bool:
+        filtering = self.filtering if protocol == "udp" else self.tcpFiltering
+        if mapping.open or filtering is _EI:
             return True
-        if self.filtering is _AD:
+        if filtering is _AD:
             return mapping.hosts.get(remote[0], 0.0) > now
         return False
 
     def _unsolicited(self, packet: Packet, now: float, reason: str) -> bool:
-        if self.unsolicited is Unsolicited.CLAIM:
+        # The reset, below, ends what a SYN would have claimed.
+        if self.unsolicited is Unsolicited.CLAIM and packet.protocol == "udp":
             claim = (packet.protocol, packet.destination, packet.source)
             self._claims[claim] = now + self.lifetimes.udp[0]
             reason = "claimed"

@@ -126,6 +126,7 @@ class Ports:
             and bound.family == new.family
             and bound is not new
             and (not host or bound.local[0] in ("", host))
+            and not (bound.shared and new.shared)
             and (bound.state == "listen" or not (bound.reuse and new.reuse))
             for bound in self.boundStreams
         )

@@ -7,9 +7,10 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Sequence
 from errno import EBADF
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet import error, tcp
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.base import _ThreePhaseEvent
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import (
@@ -260,6 +261,44 @@ class HostReactor:
         connector = _Connector(host, port, factory, timeout, bindAddress, self)
         connector.connect()
         return connector
+
+    # --- as IReactorSocket has it, for INetwork.sharedStream -----------------
+
+    def adoptStreamPort(
+        self, fileDescriptor: int, addressFamily: int, factory: ServerFactory
+    ) -> IListeningPort:
+        """
+        Accept connections of a simulated socket that listens.
+        """
+        listening = _Port(0, factory, reactor=self)
+        listening.machine = self
+        listening._preexistingSocket = self._duplicate(fileDescriptor)
+        listening.startListening()
+        return listening
+
+    def adoptStreamConnection(
+        self, fileDescriptor: int, addressFamily: int, factory: ServerFactory
+    ) -> None:
+        """
+        Make a transport of a simulated socket that is connected.
+        """
+        taken: Any = self._duplicate(fileDescriptor)
+        remote = taken.getpeername()
+        kind = IPv6Address if len(remote) > 2 else IPv4Address
+        protocol = factory.buildProtocol(kind("TCP", *remote))
+        if protocol is None:
+            taken.close()
+            return
+        port, reactor = cast(Any, None), cast(Any, self)
+        transport = tcp.Server(taken, protocol, remote, port, remote[1], reactor)
+        transport.repstr = f"<{type(protocol).__name__} on {taken!r}>"
+        protocol.makeConnection(transport)
+
+    def _duplicate(self, number: int) -> Any:
+        for each in self.machine.boundStreams:
+            if each.fileno() == number:
+                return each.duplicate()
+        raise OSError(EBADF, f"{number} is not of the simulated network")
 
     # --- descriptors --------------------------------------------------------
 

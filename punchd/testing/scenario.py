@@ -32,8 +32,9 @@ RENDEZVOUS_HOSTS = (
 #: What makes each kind of NAT: the arguments of L{Nat}.  Allocations keep a
 #: state, so they are given as functions that make one.
 NATS: dict[str, dict[str, Any]] = {
-    "fullcone": {"filtering": EI},
-    "restricted": {"filtering": AD},
+    # For UDP only, as in the kernel lab, and in most routers that have it.
+    "fullcone": {"filtering": EI, "tcpFiltering": APD},
+    "restricted": {"filtering": AD, "tcpFiltering": APD},
     "portrestricted": {},
     # Linux without an input filter: an early packet takes the tuple.
     "noinputfilter": {"unsolicited": Unsolicited.CLAIM},

@@ -59,6 +59,8 @@ class StreamSocket(Transmission):
         self.writer: Any = None
         self.bound = False
         self.reuse = False
+        self.shared = False
+        self._handles = 1
         self._parent: StreamSocket | None = None
         self._backlog = 0
         self._accepted: deque[StreamSocket] = deque()
@@ -80,6 +82,14 @@ class StreamSocket(Transmission):
         @return: a number that is no file descriptor.
         """
         return self._number
+
+    def duplicate(self) -> StreamSocket:
+        """
+        @return: this, as C{socket.fromfd} would have it: it has to be closed once
+            more.
+        """
+        self._handles += 1
+        return self
 
     def setblocking(self, flag: object) -> None:
         """
@@ -111,8 +121,10 @@ class StreamSocket(Transmission):
         """
         self._options[level, option] = value
         if level == socket.SOL_SOCKET:
-            if option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+            if option == socket.SO_REUSEADDR:
                 self.reuse = bool(value)
+            elif option == socket.SO_REUSEPORT:
+                self.shared = bool(value)
             elif option == socket.SO_LINGER:
                 self._linger = struct.unpack("ii", value)[0] == 0
 
@@ -224,9 +236,10 @@ class StreamSocket(Transmission):
 
     def close(self) -> None:
         """
-        Leave the rest to the kernel.
+        Leave the rest to the kernel, unless there is a duplicate.
         """
-        if self._closed:
+        self._handles -= 1
+        if self._closed or self._handles > 0:
             return
         self._closed = True
         self.reader = self.writer = self.reactor = None

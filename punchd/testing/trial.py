@@ -122,12 +122,16 @@ def simulated(
     foreign: float = 0.0,
     trouble: Trouble | None = None,
     patience: float = 45.0,
+    settle: float = 6.0,
     **options: Any,
 ) -> Outcome:
     """
     @param foreign: other people's flows a second, through NATs that they matter to.
     @param trouble: what makes it harder.
-    @param patience: seconds to wait for a direct path.
+    @param patience: seconds to wait for a direct path, and where a relayed one is
+        expected, for the cause to be told.
+    @param settle: the least seconds to wait for a direct path where a relayed one
+        is expected.
     @param options: of both clients; see L{Pair}.
     """
     trouble = trouble or Trouble("none")
@@ -149,7 +153,7 @@ def simulated(
     )
     pair = Pair(made, **options)
     try:
-        return _simulate(pair, patience)
+        return _simulate(pair, cell, patience, settle)
     finally:
         pair.stop()
 
@@ -169,7 +173,7 @@ def _ready(pair: Pair) -> None:
     pair.network.advance(1.0)
 
 
-def _simulate(pair: Pair, patience: float) -> Outcome:
+def _simulate(pair: Pair, cell: Cell, patience: float, settle: float) -> Outcome:
     clock, run = pair.clock, pair.network.runUntil
     firstByte = seconds = None
     try:
@@ -179,8 +183,18 @@ def _simulate(pair: Pair, patience: float) -> Outcome:
         stream.write(b"x")
         run(collector.whenReceived(1), 90.0)
         firstByte = clock.seconds() - began
-        run(lambda: pair.kinds() == ("direct", "direct"), patience)
-        seconds = clock.seconds() - began
+        settled = began + settle
+
+        def done() -> bool:
+            if pair.kinds() == ("direct", "direct"):
+                return True
+            if cell.path != "relayed" or clock.seconds() < settled:
+                return False
+            return _told(pair) == cell.causes
+
+        run(done, patience)
+        if pair.kinds() == ("direct", "direct"):
+            seconds = clock.seconds() - began
     except (SimulationTimeout, PunchError):
         # With much loss the peer may have lost its rendezvous for a moment.
         pass
@@ -190,7 +204,19 @@ def _simulate(pair: Pair, patience: float) -> Outcome:
         for session in client.peers.sessions.values()
     ]
     spent = [client.context.budget.probes for client in (pair.a, pair.b)]
-    return _outcome(sessions, firstByte, seconds, max(spent))
+    outcome = _outcome(sessions, firstByte, seconds, max(spent))
+    return outcome if outcome.direct else replace(outcome, causes=_told(pair))
+
+
+def _told(pair: Pair) -> tuple[str, ...]:
+    found = []
+    for client, other in ((pair.a, pair.identityB), (pair.b, pair.identityA)):
+        try:
+            found.append(str(client.why(other.peerId)["cause"]))
+        except PunchError:
+            # It has no session yet.
+            found.append("")
+    return tuple(found)
 
 
 # --- the kernel lab

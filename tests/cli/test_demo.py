@@ -143,9 +143,17 @@ def testNoLinux(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def testBlocked(capsys: Capture) -> None:
-    """Where no UDP passes, the relay is reached by TCP."""
-    assert main(["demo", "udpblocked", "portrestricted", "--simulator"]) == 0
+    """Where no UDP passes, the relay is reached by TCP, and the hole is one for TCP
+    where that may go elsewhere than to port 443."""
+    assert main(["demo", "tcp443", "portrestricted", "--simulator"]) == 0
     assert "through the relay" in capsys.readouterr().out
+    assert main(["demo", "udpblocked", "portrestricted", "--simulator"]) == 0
+    out = capsys.readouterr().out
+    assert "Done: A and B talked through the hole that punchd made." in out
+    assert "direct (tcp, tcp)" in out
+    sent = re.search(r"A's sent (\d\.\d) MB to the other side", out)
+    assert sent is not None
+    assert float(sent[1]) > 4.0
 
 
 def testNoPath(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,8 +50,7 @@ def test_simulator(tmp_path: Path) -> None:
     text = page.read_text()
     assert "3 pairs, 3 as ``grid.toml`` expects." in text
     assert "portrestricted  sequential  direct   predicted" in text
-    # There is no C{punchd why} without the kernel lab.
-    assert "why relayed" in text
+    assert "out-of-reach / out-of-reach" in text
 
 
 def test_results(tmp_path: Path) -> None:

@@ -18,8 +18,7 @@ GRID = grid()
 CELLS = [
     (kindA, kindB)
     for kindA, kindB in combinations_with_replacement(GRID.groups, 2)
-    # The simulator's hosts do not punch TCP.
-    if GRID.cell(kindA, kindB).path != "direct"
+    if GRID.cell(kindA, kindB).path == "relayed"
 ]
 
 

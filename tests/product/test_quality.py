@@ -25,7 +25,7 @@ Refuses = Callable[[Packet, bool], bool]
 
 def _direct(packet: Packet, out: bool) -> bool:
     far = (packet.destination if out else packet.source)[0]
-    return packet.protocol == "udp" and far not in RENDEZVOUS_HOSTS
+    return far not in RENDEZVOUS_HOSTS
 
 
 def lossy(part: float, *, out: bool | None = None) -> Refuses:

@@ -60,11 +60,11 @@ def causes(pair: Pair) -> list[str]:
         (("sequential", "symmetric"), ({}, {}), ["out-of-reach"] * 2),
         (("block1024", "block1024"), ({}, {}), ["out-of-reach"] * 2),
         (
-            ("udpblocked", "portrestricted"),
+            ("udpblocked", "symmetric"),
             ({}, {}),
             ["udp-blocked-here", "udp-blocked-at-the-peer"],
         ),
-        (("udpblocked", "udpblocked"), ({}, {}), ["udp-blocked-on-both-sides"] * 2),
+        (("ipv6udpblocked", "udpblocked"), ({}, {}), ["udp-blocked-on-both-sides"] * 2),
         (("symmetric", "portrestricted"), (NO_SPRAY, {}), ["no-spray"] * 2),
         (("portrestricted", "symmetric"), ({}, NO_SPRAY), ["no-spray"] * 2),
         (("symmetric", "portrestricted"), (RELAY, RELAY), ["relay-wanted"] * 2),

@@ -265,7 +265,8 @@ class KernelStage(Stage):
         for letter, router in (("A", lab.routerA), ("B", lab.routerB)):
             sent = [
                 (host in lab.rendezvous.public, count)
-                for (host, _), count in router.sent("udp", "bytes").items()
+                for protocol in ("udp", "tcp")
+                for (host, _), count in router.sent(protocol, "bytes").items()
             ]
             found[letter] = (
                 sum(count for rendezvous, count in sent if not rendezvous),

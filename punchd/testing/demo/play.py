@@ -227,12 +227,12 @@ class Play:
         assert transfer is not None
         trip = 2 * self.stage.delay
         yield ""
-        if path["strategy"] in ("srflx", "prflx"):
-            yield "Done: A and B talked through the hole that punchd made."
-        elif path["kind"] == "direct":
+        if path["kind"] != "direct":
+            yield "Done: A and B talked over the relay; no hole was found."
+        elif path["strategy"] in ("host", "mapped"):
             yield "Done: A and B talked directly; there was no need for a hole."
         else:
-            yield "Done: A and B talked over the relay; no hole was found."
+            yield "Done: A and B talked through the hole that punchd made."
         yield ""
         rtt = "" if path["rtt"] is None else f", {_time(path['rtt'])}"
         yield (

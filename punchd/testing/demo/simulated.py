@@ -249,9 +249,8 @@ class SimulatedStage(Stage):
         }
 
     def _count(self, record: Record) -> None:
-        if record.protocol == "udp":
-            helped = record.destination[0] in RENDEZVOUS_HOSTS
-            self._traffic[record.source[0], helped] += record.size
+        helped = record.destination[0] in RENDEZVOUS_HOSTS
+        self._traffic[record.source[0], helped] += record.size
 
     def traffic(self) -> dict[str, tuple[int, int]]:
         found = {}

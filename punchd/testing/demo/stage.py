@@ -226,7 +226,7 @@ class Stage(ABC):
     @abstractmethod
     def traffic(self) -> dict[str, tuple[int, int]]:
         """
-        @return: the bytes of UDP packets, headers included, that have left the
+        @return: the bytes of packets, headers included, that have left the
             routers of A and of B: to each other, and to the rendezvous.
         """
 
