@@ -62,6 +62,9 @@ class Attribute(IntEnum):
     ICE_CONTROLLING = 0x802A
     RESPONSE_ORIGIN = 0x802B
     OTHER_ADDRESS = 0x802C
+    #: As coturn had two of them before version 4.7.
+    OLD_ADDITIONAL_ADDRESS_FAMILY = 0x8032
+    OLD_ADDRESS_ERROR_CODE = 0x8033
     #: Ours: what of the session arrived on this 5-tuple.
     SESSION_REPORT = 0xC0F1
 
@@ -301,6 +304,7 @@ _PLAIN = Codec(
     lambda value, transactionId: packAddress(value),
 )
 _XOR = Codec(unpackXorAddress, packXorAddress)
+_ADDRESS_ERROR = Codec(_decodeAddressError, _encodeAddressError)
 _FLAG = Codec(_decodeFlag, _encodeNothing)
 
 #: The codec of each attribute that is understood.  MESSAGE-INTEGRITY, its
@@ -338,7 +342,9 @@ CODECS: Final[dict[int, Codec]] = {
             _decodePort, lambda value, _: value.to_bytes(2, "big") + b"\0\0"
         ),
         Attribute.ADDITIONAL_ADDRESS_FAMILY: _number(">Bxxx"),
-        Attribute.ADDRESS_ERROR_CODE: Codec(_decodeAddressError, _encodeAddressError),
+        Attribute.ADDRESS_ERROR_CODE: _ADDRESS_ERROR,
+        Attribute.OLD_ADDITIONAL_ADDRESS_FAMILY: _number(">Bxxx"),
+        Attribute.OLD_ADDRESS_ERROR_CODE: _ADDRESS_ERROR,
         Attribute.PASSWORD_ALGORITHMS: Codec(_decodeAlgorithms, _encodeAlgorithms),
         Attribute.ALTERNATE_DOMAIN: _text(255, "replace"),
         Attribute.ICMP: Codec(_decodeIcmp, _encodeIcmp),

@@ -110,7 +110,7 @@ class Allocating:
         if transport != UDP:
             return failure(request, 442, "Only UDP is relayed")
         wanted = get(Attribute.REQUESTED_ADDRESS_FAMILY)
-        additional = get(Attribute.ADDITIONAL_ADDRESS_FAMILY)
+        additional = _additional(request)[0]
         even = get(Attribute.EVEN_PORT)
         token = get(Attribute.RESERVATION_TOKEN)
         if (
@@ -187,7 +187,7 @@ class Allocating:
             second = self._make(request, who, local, remote, pair[1], family, now)
             table.reserve(made.token, second, now + RESERVATION)
         else:
-            additional = get(Attribute.ADDITIONAL_ADDRESS_FAMILY) is not None
+            additional = _additional(request)[0] is not None
             first = FAMILIES[get(Attribute.REQUESTED_ADDRESS_FAMILY, FAMILY_IPV4)]
             even = get(Attribute.EVEN_PORT) is not None
             found: list[Allocation] = []
@@ -246,11 +246,12 @@ class Allocating:
         if allocation.token is not None:
             answer.add(Attribute.RESERVATION_TOKEN, allocation.token)
         answer.add(Attribute.XOR_MAPPED_ADDRESS, allocation.client)
-        if request.get(Attribute.ADDITIONAL_ADDRESS_FAMILY) is not None:
+        additional, error = _additional(request)
+        if additional is not None:
             for kind, family in FAMILIES.items():
                 if allocation.of(family) is None:
                     code = 508 if family in self._table.families else 440
-                    answer.add(Attribute.ADDRESS_ERROR_CODE, (kind, code, ""))
+                    answer.add(error, (kind, code, ""))
         return answer
 
     def _noPort(
@@ -266,6 +267,18 @@ class Allocating:
         return self._meter.accountsOf(
             owner, prefixOf(remote[0]), who.guard.quotaOf(who.username), now
         )
+
+
+def _additional(request: Message) -> tuple[int | None, Attribute]:
+    """
+    @return: which family is wanted besides, and how to say that there is none.
+    """
+    value = request.get(Attribute.ADDITIONAL_ADDRESS_FAMILY)
+    if value is None:
+        old = request.get(Attribute.OLD_ADDITIONAL_ADDRESS_FAMILY)
+        if old is not None:
+            return old, Attribute.OLD_ADDRESS_ERROR_CODE
+    return value, Attribute.ADDRESS_ERROR_CODE
 
 
 def owns(who: Principal, allocation: Allocation) -> bool:

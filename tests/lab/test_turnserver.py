@@ -103,12 +103,12 @@ class Client:
 def test_coturnsClient(running):
     """
     C{turnutils_uclient} exchanges all its messages, relay to relay: with passwords
-    of the shared secret, over pairs of ports and without, sent whole, and by IPv6.
-    (With C{-Z} it picks addresses of two families for itself now and then.)
+    of the shared secret, over pairs of ports and without, sent whole, by IPv6, and
+    with addresses of both families, either or both of which it refreshes by chance.
     """
     commands = [
         [needs("turnutils_uclient"), "-y", *words, "-u", f"user{number}", "-W", "north"]
-        for number, words in enumerate((["-c"], ["-g"], ["-x", "-s"]))
+        for number, words in enumerate((["-c"], ["-g"], ["-x", "-s"], ["-Z"]))
     ]
     options = ["-n", "5", "-m", "2", "-l", "200", "-z", "5", _SERVER[0]]
     started = [

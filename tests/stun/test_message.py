@@ -65,6 +65,8 @@ _FIXED = {
     Attribute.DONT_FRAGMENT: st.just(True),
     Attribute.ERROR_CODE: st.tuples(codes, texts),
     Attribute.ADDRESS_ERROR_CODE: st.tuples(u8, codes, texts),
+    Attribute.OLD_ADDITIONAL_ADDRESS_FAMILY: u8,
+    Attribute.OLD_ADDRESS_ERROR_CODE: st.tuples(u8, codes, texts),
     Attribute.UNKNOWN_ATTRIBUTES: st.lists(u16, max_size=8),
     Attribute.PASSWORD_ALGORITHM: algorithms,
     Attribute.PASSWORD_ALGORITHMS: st.lists(algorithms, max_size=3),

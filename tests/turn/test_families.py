@@ -86,6 +86,19 @@ def test_oneFamilyOnly(hosts: dict[int, str], error: tuple[int, int, str]) -> No
     assert answer.get(Attribute.ADDRESS_ERROR_CODE) == error
 
 
+def test_oldNumbers() -> None:
+    """
+    Clients of coturn before 4.7 ask by another number, and are answered by another.
+    """
+    old = (Attribute.OLD_ADDITIONAL_ADDRESS_FAMILY, 2)
+    answer = Raw(Link()).allocate(old)
+    assert answer.getAll(Attribute.XOR_RELAYED_ADDRESS) == [RELAYED, RELAYED6]
+    answer = Raw(Link(ports=Ports({4: "203.0.113.10"}))).allocate(old)
+    assert answer.get(Attribute.ADDRESS_ERROR_CODE) is None
+    assert answer.get(Attribute.OLD_ADDRESS_ERROR_CODE) == (2, 440, "")
+    assert code(Raw(Link()).allocate(old, IPV6)) == 400
+
+
 def test_secondPortTooMany() -> None:
     """
     Where the second port is too many, by number or by limit, 508 is said of it.
