@@ -5,46 +5,35 @@ what NAT is before us, and what may be expected of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from ipaddress import ip_address
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any
 
-from OpenSSL import SSL
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import (
-    TCP4ClientEndpoint,
-    TCP6ClientEndpoint,
-    wrapClientTLS,
-)
-from twisted.internet.interfaces import (
-    IHandshakeListener,
-    IOpenSSLClientConnectionCreator,
-    IResolutionReceiver,
-)
-from twisted.internet.protocol import Factory, Protocol
-from zope.interface import implementer
 
 from punchd.core import Address
-from punchd.interfaces import INetwork
+from punchd.interfaces import ICandidateSource, INetwork
 from punchd.nat.keepalive import keepaliveFor
 from punchd.nat.lifetime import BindingTested
 from punchd.nat.odds import PEERS, odds
-from punchd.nat.sampling import Sampled, Sampler
 from punchd.nat.steps import Discovered, StepEnded
+from punchd.net.proxy import ProxyFor, noProxy
+from punchd.portmap.gateway import Gateways
 from punchd.signaling.url import RendezvousURL
-from punchd.stun.address import family
 
-from .sockets import Sockets
+from .portprobe import probePorts
+from .reachability import Say, reach
 from .survey import Knowledge, Survey
-
-#: Seconds to wait for a TCP connection.
-PATIENCE: Final = 4.0
-
-Say = Callable[[str], object]
 
 
 async def examine(
-    network: INetwork, url: RendezvousURL, say: Say, *, lifetime: bool = False
+    network: INetwork,
+    url: RendezvousURL,
+    say: Say,
+    *,
+    lifetime: bool = False,
+    proxyFor: ProxyFor = noProxy,
+    sources: Sequence[ICandidateSource] = (),
+    gateways: Gateways | None = None,
 ) -> dict[str, Any]:
     """
     Find out what there is to find out.
@@ -52,6 +41,9 @@ async def examine(
     @param say: takes a line of progress.
     @param lifetime: whether to measure the binding lifetime, which takes
         minutes.
+    @param proxyFor: gives a proxy that may lead to the rendezvous, too.
+    @param sources: by which protocols to ask the router for a port.
+    @param gateways: L{None} for the kernel's.
 
     @return: what JSON can carry.
     """
@@ -60,29 +52,18 @@ async def examine(
             {"name": name, "address": host} for host, name in network.localHosts()
         ],
     }
-    say(f"Looking up {url.host} ...")
-    hosts = await resolve(network, url.host)
-    rendezvous: dict[str, Any] = {
-        "url": str(url),
-        "addresses": hosts,
-        "tcp": [],
-        "udp": [],
-    }
-    found["rendezvous"] = rendezvous
+    asking = None
+    if sources:
+        say("Asking the router to open a port ...")
+        asking = Deferred.fromCoroutine(probePorts(network, sources, gateways))
+    found["rendezvous"] = rendezvous = await reach(
+        network, url, proxyFor(url.host), say
+    )
     knowledge = Knowledge()
+    answering = [way for way in rendezvous["udp"] if way["reachable"]]
     server: Address | None = None
-    for host in hosts[:4]:
-        for port in url.ports:
-            say(f"Trying TCP to {host} port {port} ...")
-            rendezvous["tcp"].append(await _tcp(network, (host, port)))
-        say(f"Trying UDP to {host} ...")
-        answers = await _udp(network, [(host, port) for port in url.ports])
-        # The ports of the URL are those of TCP; UDP need not be on all of them.
-        heard = [each for each in answers if each["reachable"]]
-        rendezvous["udp"] += heard or answers[:1]
-        good = [each["port"] for each in heard]
-        if good and server is None:
-            server = (host, good[0])
+    if answering:
+        server = (answering[0]["address"], answering[0]["port"])
     if server is not None:
         say("Testing how the NAT behaves ...")
         knowledge = await Survey(network).behavior(
@@ -93,6 +74,8 @@ async def examine(
         await _lifetime(network, server, knowledge, nat, say)
     found["model"] = knowledge.model.toDict(network.reactor.seconds())
     found["odds"] = _odds(knowledge)
+    if asking is not None:
+        found["portMapping"] = await asking
     return found
 
 
@@ -158,138 +141,3 @@ def _tell(event: object, say: Say) -> None:
         way = "one-way" if event.oneWay else "two-way"
         kept = "kept" if event.alive else "lost"
         say(f"  a {way} binding was {kept} after {event.seconds:g} s of silence")
-
-
-# --- reachability --------------------------------------------------------------
-
-
-@implementer(IResolutionReceiver)
-class _Addresses:
-    """
-    I collect the addresses of a name.
-    """
-
-    def __init__(self) -> None:
-        self.hosts: list[str] = []
-        self.complete: Deferred[list[str]] = Deferred()
-
-    def resolutionBegan(self, resolution: Any) -> None:
-        """
-        It goes on.
-        """
-
-    def addressResolved(self, address: Any) -> None:
-        """
-        There is one.
-        """
-        self.hosts.append(address.host)
-
-    def resolutionComplete(self) -> None:
-        """
-        There are no more.
-        """
-        self.complete.callback(list(dict.fromkeys(self.hosts)))
-
-
-async def resolve(network: INetwork, name: str) -> list[str]:
-    """
-    @return: the addresses of a host, IPv4 first; none if there are none.
-    """
-    try:
-        return [str(ip_address(name))]
-    except ValueError:
-        pass
-    receiver = _Addresses()
-    network.reactor.nameResolver.resolveHostName(receiver, name, 0)
-    return sorted(await receiver.complete, key=lambda host: ":" in host)
-
-
-async def _tcp(network: INetwork, address: Address) -> dict[str, Any]:
-    make = TCP6ClientEndpoint if ":" in address[0] else TCP4ClientEndpoint
-    reactor = network.reactor
-    endpoint = make(reactor, *address, timeout=PATIENCE)
-    began = reactor.seconds()
-    found = {"address": address[0], "port": address[1]}
-    try:
-        protocol: Any = await endpoint.connect(Factory.forProtocol(Protocol))
-    except Exception as e:
-        # Whatever it is, it is what the user wants to be told.
-        return {**found, "reachable": False, "error": str(e) or type(e).__name__}
-    seconds = reactor.seconds() - began
-    protocol.transport.abortConnection()
-    tls = await _tls(network, address)
-    return {**found, "reachable": True, "seconds": round(seconds, 4), "tls": tls}
-
-
-@implementer(IHandshakeListener)
-class _Shaken(Protocol):
-    """
-    I wait for the end of a TLS handshake.
-    """
-
-    def __init__(self) -> None:
-        self.shaken: Deferred[bool] = Deferred()
-
-    def handshakeCompleted(self) -> None:
-        """
-        It worked.
-        """
-        self._end(True)
-
-    def connectionLost(self, reason: object = None) -> None:
-        """
-        It did not.
-        """
-        self._end(False)
-
-    def _end(self, worked: bool) -> None:
-        shaken, self.shaken = self.shaken, Deferred()
-        if not shaken.called:
-            shaken.callback(worked)
-
-
-async def _tls(network: INetwork, address: Address) -> bool:
-    """
-    @return: whether TLS gets through: there are firewalls that look into it.  Whose
-        certificate it is does not matter here.
-    """
-    make = TCP6ClientEndpoint if ":" in address[0] else TCP4ClientEndpoint
-    plain = make(network.reactor, *address, timeout=PATIENCE)
-    endpoint = wrapClientTLS(_Anybody(), plain)
-    try:
-        protocol: Any = await endpoint.connect(Factory.forProtocol(_Shaken))
-        shaken = protocol.shaken
-        shaken.addTimeout(PATIENCE, network.reactor)
-        worked: bool = await shaken
-    except Exception:
-        return False
-    protocol.transport.abortConnection()
-    return worked
-
-
-@implementer(IOpenSSLClientConnectionCreator)
-class _Anybody:
-    """
-    TLS with whomever.
-    """
-
-    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
-        """
-        @return: a connection that verifies nothing, and carries nothing.
-        """
-        return SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
-
-
-async def _udp(network: INetwork, servers: Sequence[Address]) -> list[dict[str, Any]]:
-    sockets = Sockets(network, family(servers[0]))
-    opened = sockets.open(1)
-    answered: set[Address] = set()
-    if opened:
-        core = Sampler(opened, servers, network.entropy, rtt=0.2)
-        sampled = await sockets.run(core, Sampled, lambda event: None)
-        answered = {sample.server for sample in sampled.samples}
-    sockets.closeAll()
-    return [
-        {"address": host, "port": port, "reachable": (host, port) in answered}
-        for host, port in servers
-    ]

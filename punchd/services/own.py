@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.python.failure import Failure
 
 from punchd._plugins import pluginsByName
+from punchd.errors import PunchError
 from punchd.forward.serving import Serving, TakeStream
 from punchd.interfaces import ITraversalStrategy
 from punchd.net.clock import SleepDetector, makeMonotonic
@@ -25,6 +26,7 @@ from .client import PunchClient
 from .control import ControlService
 from .handover import Handover
 from .pairing import PairingDesk
+from .remembered import rememberURLs
 from .running import Serving as Offer
 from .state import StateFolder
 
@@ -82,6 +84,10 @@ class OwnClient(MultiService):
             network.reactor, folder, self.punch, handover, self.pairing
         )
         control.setServiceParent(self)
+        # Once it has proven good: the next program need not be told again.
+        registered = self.punch.whenRegistered()
+        registered.addCallback(lambda _: rememberURLs(folder, urls))
+        registered.addErrback(lambda f: f.trap(CancelledError, PunchError))
 
     def status(self) -> Deferred[dict[str, Any]]:
         """

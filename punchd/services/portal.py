@@ -20,6 +20,7 @@ from punchd.session.stream import Stream
 from punchd.signaling.url import RendezvousURL
 
 from .asking import runs
+from .remembered import rememberedURLs
 from .running import Running, Serving
 from .state import StateFolder
 
@@ -124,7 +125,7 @@ class Portal:
             raise ClientNotRunning(
                 f"No client is running on {self.folder.path}, and it never was told"
                 " a rendezvous; start one with `twistd -n punch-client`, or name the"
-                " rendezvous."
+                " rendezvous with --rendezvous=URL (rendezvous=URL in an endpoint)."
             )
 
     async def door(self) -> Door:
@@ -190,8 +191,7 @@ class Portal:
 
     def _known(self) -> list[RendezvousURL]:
         if not self.urls:
-            known = self.folder.read("rendezvous") or b""
-            self.urls = [RendezvousURL.parse(line) for line in known.decode().split()]
+            self.urls = rememberedURLs(self.folder)
         return self.urls
 
     def _start(self) -> None:

@@ -42,6 +42,7 @@ from punchd.services.control import ControlService
 from punchd.services.handover import Handover
 from punchd.services.memory import Memory
 from punchd.services.pairing import PairingDesk
+from punchd.services.remembered import rememberURLs
 from punchd.services.state import StateFolder
 from punchd.signaling.url import RendezvousURL
 
@@ -166,8 +167,7 @@ class Client(MultiService):
         control = ControlService(reactor, folder, self.punch, handover, desk)
         control.setServiceParent(self)
         # For programs that run when this one does not.
-        urls = "".join(f"{url}\n" for url in parts.urls)
-        folder.write("rendezvous", urls.encode())
+        rememberURLs(folder, parts.urls)
 
     # --- Service
 

@@ -50,6 +50,8 @@ def test_pairing(makeLab, tmp_path):
         )
         assert accepted.returncode == 0, accepted.stderr
         assert "You may use there: tv/echo" in accepted.stdout
+        # The next command here needs no --rendezvous.
+        assert (tmp_path / "laptop" / "rendezvous").read_text() == f"{url}\n"
         rest = invitation.stdout.read()
         assert invitation.wait(30) == 0
         assert "laptop may use here: echo" in rest

@@ -25,7 +25,7 @@ SERVER = ("203.0.113.10", 3478)
 
 class Place:
     """
-    A rendezvous, and a host behind a NAT that is surveyed.
+    A rendezvous, its URL, and a host behind a NAT that is surveyed.
     """
 
     def __init__(
@@ -40,6 +40,8 @@ class Place:
         )
         self.rendezvous.privilegedStartService()
         self.rendezvous.startService()
+        assert self.rendezvous.url is not None
+        self.url = self.rendezvous.url
         self.survey = Survey(self.scenario.hostA)
 
     def measure(self, **options: Any) -> Knowledge:
