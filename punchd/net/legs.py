@@ -23,7 +23,7 @@ from .proxy import ProxiedEndpoint, ProxyFor, noProxy
 from .punching import PunchingSocket
 from .reaching import endpointTo, withTLS
 from .streamleg import StreamLeg
-from .tls import TURN, ClientCredentials
+from .tls import TURN, TURN_TOGETHER, ClientCredentials
 from .ways import Way
 
 #: Seconds for the connection and its handshake.
@@ -194,7 +194,7 @@ def overTLS(way: Way, ground: Ground) -> StreamLeg:
         way.fingerprint,
         way.server[0],
         ground.authorities,
-        protocol=TURN,
+        protocols=(TURN_TOGETHER, TURN),
         # Foreign relays may be older than we are.
         least=SSL.TLS1_3_VERSION if way.credentials is None else SSL.TLS1_2_VERSION,
     )

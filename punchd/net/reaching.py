@@ -16,6 +16,22 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
 
+class WholeReads(TLSMemoryBIOProtocol):
+    """
+    TLS hands over record by record.  I tell the protocol within when it has got all
+    that one read of the connection has brought, if it has C{allReceived}.
+    """
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Some records, or parts of them, have come.
+        """
+        super().dataReceived(data)
+        told = getattr(self.wrappedProtocol, "allReceived", None)
+        if told is not None:
+            told()
+
+
 def endpointTo(
     reactor: Any, host: str, port: int, timeout: float
 ) -> IStreamClientEndpoint:
@@ -43,5 +59,5 @@ def withTLS(reactor: Any, credentials: Any, factory: Any) -> TLSMemoryBIOFactory
     made.noisy = False
     # What we write is one piece already: there is nothing to gather until the
     # reactor's next turn.
-    made.protocol = TLSMemoryBIOProtocol
+    made.protocol = WholeReads
     return made

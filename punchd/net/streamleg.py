@@ -13,7 +13,6 @@ from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import (
     IHandshakeListener,
-    IPushProducer,
     IReactorTime,
     IStreamClientEndpoint,
 )
@@ -24,22 +23,17 @@ from zope.interface import implementer
 from punchd.core import Address, Burst, Datagram
 from punchd.errors import MalformedMessage, PunchError
 from punchd.interfaces import IRelayLeg, IRelayReceiver
-from punchd.stun.stream import FrameSplitter, pad
+from punchd.stun.stream import FrameSplitter
 
+from .outlet import Outlet, joined
 from .proxy import reasonOf
 
-#: Datagrams that wait for a connection to take them, in bytes, and the seconds for
-#: which it may take nothing.  Beyond that they are dropped, as a full router does:
-#: those who send notice, and slow down.
-BUFFER: Final = 1024 * 1024
-STALE: Final = 0.5
+#: Bytes that may wait for a connection to take them.
+BUFFER: Final = 2 << 20
 #: Bytes that the kernel takes before it has sent what it has.
 UNSENT: Final = 128 * 1024
 #: Seconds that the kernel waits for an acknowledgement before it gives up.
 DEAD: Final = 20
-
-
-_SEND = b"\x00\x16"
 
 
 @implementer(IRelayLeg)
@@ -144,7 +138,7 @@ class StreamLeg:
         return self._stream is None or self._stream.localHost() in hosts
 
 
-@implementer(IHandshakeListener, IPushProducer)
+@implementer(IHandshakeListener)
 class _Stream(Protocol):
     """
     I carry STUN and ChannelData (RFC 8656, 2.1 and 12.5).
@@ -154,10 +148,8 @@ class _Stream(Protocol):
         self._leg = leg
         self._secure = secure
         self._splitter = FrameSplitter()
-        self._paused = False
-        self._pausedAt = 0.0
-        self._waiting: list[bytes] = []
-        self._size = 0
+        self._arrived: list[bytes] = []
+        self._outlet: Outlet | None = None
 
     def connectionMade(self) -> None:
         """
@@ -174,9 +166,24 @@ class _Stream(Protocol):
             if option is not None:
                 value = value * 1000 if name == "TCP_USER_TIMEOUT" else value
                 handle.setsockopt(socket.IPPROTO_TCP, option, value)
-        transport.registerProducer(self, True)
+        self._outlet = self.outlet(transport)
+        self._outlet.open()
+        self._outlet.readMuch()
         if not self._secure:
             self._leg.streamReady(self)
+
+    def outlet(self, transport: Any) -> Outlet:
+        """
+        @return: what leads to that transport.
+        """
+
+        def write(frames: Sequence[bytes]) -> None:
+            transport.write(joined(frames))
+
+        def dropped(count: int) -> None:
+            self._leg.counters["no room"] += count
+
+        return Outlet(transport, write, self._leg.clock.seconds, BUFFER, dropped)
 
     def handshakeCompleted(self) -> None:
         """
@@ -189,18 +196,28 @@ class _Stream(Protocol):
         Cut it up.
         """
         try:
-            frames = self._splitter.dataReceived(data)
+            self._arrived += self._splitter.dataReceived(data)
         except MalformedMessage:
             self._leg.streamLost("what answers there is no relay")
             self.abort()
             return
-        if frames:
-            self._leg.framesReceived(frames)
+        if not self._secure:
+            self.allReceived()
+
+    def allReceived(self) -> None:
+        """
+        Pass on together what came together.
+        """
+        arrived, self._arrived = self._arrived, []
+        if arrived:
+            self._leg.framesReceived(arrived)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
         Say so.
         """
+        if self._outlet is not None:
+            self._outlet.closed()
         self._leg.streamLost(_why(reason.value))
 
     def localHost(self) -> str:
@@ -215,12 +232,8 @@ class _Stream(Protocol):
         """
         Close the connection behind what was written.
         """
-        transport: Any = self.transport
-        if self._paused:
-            transport.abortConnection()
-        else:
-            transport.unregisterProducer()
-            transport.loseConnection()
+        if self._outlet is not None:
+            self._outlet.leave()
 
     def abort(self) -> None:
         """
@@ -229,48 +242,13 @@ class _Stream(Protocol):
         transport: Any = self.transport
         transport.abortConnection()
 
-    # --- sending
-
-    def send(self, frames: list[bytes]) -> None:
+    def send(self, frames: Sequence[bytes]) -> None:
         """
         Send these, or keep them until the connection takes more, or drop data
         for which there is no room.
         """
-        if not self._paused:
-            transport: Any = self.transport
-            transport.write(b"".join(map(pad, frames)))
-            return
-        stale = self._leg.clock.seconds() - self._pausedAt > STALE
-        for frame in frames:
-            data = frame[0] >= 0x40 or frame[:2] == _SEND
-            if data and (stale or self._size >= BUFFER):
-                self._leg.counters["no room"] += 1
-            else:
-                self._waiting.append(pad(frame))
-                self._size += len(frame)
-
-    def pauseProducing(self) -> None:
-        """
-        The connection takes no more.
-        """
-        self._paused = True
-        self._pausedAt = self._leg.clock.seconds()
-
-    def resumeProducing(self) -> None:
-        """
-        It does again.
-        """
-        self._paused = False
-        waiting, self._waiting = self._waiting, []
-        self._size = 0
-        if waiting:
-            transport: Any = self.transport
-            transport.write(b"".join(waiting))
-
-    def stopProducing(self) -> None:
-        """
-        The connection is going away.
-        """
+        if self._outlet is not None:
+            self._outlet.send(frames)
 
 
 def _why(error: BaseException | None) -> str:

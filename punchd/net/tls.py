@@ -9,6 +9,7 @@ which the URL pins, or, without a pin, what the machine's authorities vouch for.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from typing import Any, Final
 
 from cryptography import x509
@@ -31,6 +32,8 @@ from punchd.identity import Identity, peerIdOf, spkiOf
 #: The ALPN protocol of signaling, and that of TURN over TLS (RFC 7443).
 SIGNALING: Final = b"punchd/1"
 TURN: Final = b"stun.turn"
+#: The same from a client that takes several frames in one record.
+TURN_TOGETHER: Final = b"punchd-turn/1"
 
 
 def _context(identity: Identity | None, least: int = SSL.TLS1_3_VERSION) -> SSL.Context:
@@ -125,7 +128,7 @@ class ServerCredentials:
 
 
 def _selectProtocol(connection: SSL.Connection, offered: list[bytes]) -> Any:
-    for each in (SIGNALING, TURN):
+    for each in (SIGNALING, TURN_TOGETHER, TURN):
         if each in offered:
             return each
     return SSL.NO_OVERLAPPING_PROTOCOLS
@@ -156,7 +159,7 @@ class ClientCredentials:
         host: str,
         authorities: str | None = None,
         *,
-        protocol: bytes = SIGNALING,
+        protocols: Sequence[bytes] = (SIGNALING,),
         least: int = SSL.TLS1_3_VERSION,
     ) -> None:
         """
@@ -165,14 +168,14 @@ class ClientCredentials:
             what authorities vouch for.
         @param host: the name or address that it is reached at.
         @param authorities: the path of a PEM file; the machine's own without.
-        @param protocol: what is to be spoken, as ALPN names it.
+        @param protocols: what may be spoken, as ALPN names it, the best first.
         @param least: the oldest version of TLS to accept.
         """
         self.mismatch: FingerprintMismatch | CertificateRejected | None = None
         self._fingerprint = fingerprint
         self._host = host
         self._sslContext = context = _context(identity, least)
-        context.set_alpn_protos([protocol])
+        context.set_alpn_protos(list(protocols))
         context.set_verify(SSL.VERIFY_PEER, self._verify)
         if authorities is not None:
             context.load_verify_locations(authorities)

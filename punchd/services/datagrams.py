@@ -9,7 +9,7 @@ is for the relay.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from twisted.internet.interfaces import IReactorTime
@@ -286,6 +286,12 @@ class Datagrams:
         """
         @see: L{punchd.services.streams.Server.framesReceived}.
         """
+        if self._relay is not None and _isData([(frames, local, remote)]):
+            if self.driver is not None:
+                self.driver.call(
+                    self._relay.runsReceived, [(list(frames), local, remote)]
+                )
+                return
         relayed: list[Received] = []
         for frame in frames:
             if frame[0] >= 0x40 or frame[:2] == _SEND_INDICATION:
@@ -343,7 +349,7 @@ class Datagrams:
             self.streams.send(Datagram(each.data, local, remote))
 
 
-def _isData(runs: list[Run]) -> bool:
+def _isData(runs: Iterable[tuple[Sequence[bytes], Address, Address]]) -> bool:
     """
     @return: whether all of it is ChannelData.
     """

@@ -22,12 +22,13 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from punchd.net.congestion import pace
-from punchd.net.tls import SIGNALING, ServerCredentials, isModern, peerOf
+from punchd.net.reaching import WholeReads
+from punchd.net.tls import SIGNALING, TURN_TOGETHER, ServerCredentials, isModern, peerOf
 from punchd.signaling.boxes import FIRST_BOX
 from punchd.stun.address import prefixOf
 from punchd.stun.limit import PrefixLimit
@@ -82,8 +83,9 @@ class Guest(_Relay):
         """
         transport: Any = self.transport
         factory = self._entrance.factory
-        if transport.negotiatedProtocol != SIGNALING:
-            self.handOver(self._entrance.stream())
+        spoken = transport.negotiatedProtocol
+        if spoken != SIGNALING:
+            self.handOver(self._entrance.stream(spoken == TURN_TOGETHER))
             return
         peer = peerOf(transport) if isModern(transport) else None
         if peer is None:
@@ -100,6 +102,13 @@ class Guest(_Relay):
         """
         if self.successor is not None:
             self.successor.dataReceived(data)
+
+    def allReceived(self) -> None:
+        """
+        Pass on to who wants to know.
+        """
+        if isinstance(self.successor, StunStream):
+            self.successor.allReceived()
 
 
 class Entrance(_Relay):
@@ -132,8 +141,10 @@ class Entrance(_Relay):
         self.count(False)
         return self._stopWaiting()
 
-    def stream(self) -> StunStream:
+    def stream(self, together: bool = False) -> StunStream:
         """
+        @param together: whether the client takes several frames in a record of TLS.
+
         @return: what is to have the connection if it is for STUN; it waits for
             itself, and says when somebody has proven who they are.
         """
@@ -141,7 +152,9 @@ class Entrance(_Relay):
         if getHandle is not None:
             # What is relayed is much, and for somebody else.
             pace(getHandle())
-        return StunStream(self.factory.streams, self._stopWaiting(), self.count)
+        return StunStream(
+            self.factory.streams, self._stopWaiting(), self.count, together
+        )
 
     def count(self, unsettled: bool) -> None:
         """
@@ -182,7 +195,7 @@ class Entrance(_Relay):
             inner = Factory.forProtocol(lambda: Guest(self))
             tls = TLSMemoryBIOFactory(factory.credentials, False, inner, factory.clock)
             # A box is one write: there is nothing to gather until the next turn.
-            tls.protocol = TLSMemoryBIOProtocol
+            tls.protocol = WholeReads
             transport: Any = self.transport
             self.handOver(tls.buildProtocol(transport.getPeer()))
             return True

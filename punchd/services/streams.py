@@ -15,19 +15,13 @@ from contextlib import suppress
 from typing import Any, Final
 from typing import Protocol as Shape
 
-from twisted.internet.abstract import FileDescriptor
-from twisted.internet.interfaces import (
-    IDelayedCall,
-    IPushProducer,
-    IReactorTime,
-    ISSLTransport,
-)
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from punchd.core import Address, Burst, Datagram
 from punchd.errors import MalformedMessage
+from punchd.net.outlet import Budget, Outlet, joined
 from punchd.stun.address import canonicalHost
 from punchd.stun.stream import MAXIMUM_FRAME, FrameSplitter, pad
 from punchd.turn.transport import overStream
@@ -39,12 +33,11 @@ SILENCE: Final = 60.0
 EARLY_FRAME: Final = 2048
 #: Bytes that the kernel may hold of what it has not sent yet.
 UNSENT: Final = 64 << 10
-#: Bytes that may wait for a client with an allocation before the rest is dropped.
-#: Who sends through us doubles what is under way until something is lost, and
-#: begins to crawl if that is soon.
-WAITING: Final = 512 << 10
-
-_PADDING: Final = (b"", b"\0\0\0", b"\0\0", b"\0")
+#: Bytes that may wait for a client before the rest is dropped, without and with an
+#: allocation.  Who sends through us doubles what is under way until something is lost,
+#: and begins to crawl if that is soon.
+ANSWERS: Final = 16 << 10
+WAITING: Final = 2 << 20
 
 
 class Server(Shape):
@@ -79,12 +72,14 @@ class Streams:
 
     @ivar counters: connections that were ended and frames that were dropped,
         by reason.
+    @ivar budget: what waits for all of them.
     """
 
     def __init__(self, server: Server, clock: IReactorTime) -> None:
         self.counters: Counter[str] = Counter()
         self.server = server
         self.clock = clock
+        self.budget = Budget()
         self._streams: dict[tuple[Address, Address], StunStream] = {}
 
     def __len__(self) -> int:
@@ -132,7 +127,6 @@ class Streams:
             stream.sendFrames(frames)
 
 
-@implementer(IPushProducer)
 class StunStream(Protocol):
     """
     I am one such connection, over TCP or over TLS over TCP.
@@ -145,12 +139,17 @@ class StunStream(Protocol):
     remote: Address
 
     def __init__(
-        self, streams: Streams, patience: float, count: Callable[[bool], None]
+        self,
+        streams: Streams,
+        patience: float,
+        count: Callable[[bool], None],
+        together: bool = False,
     ) -> None:
         """
         @param patience: the seconds until the first frame has to be here.
         @param count: told whether this is one of those connections that have
             proven nothing.
+        @param together: whether the client takes several frames in a record of TLS.
         """
         self._streams = streams
         self._patience = patience
@@ -158,8 +157,10 @@ class StunStream(Protocol):
         self._splitter = FrameSplitter(EARLY_FRAME)
         self._silence: IDelayedCall | None = None
         self._holds = False
-        self._blocked = False
         self._secure = False
+        self._together = together
+        self._outlet: Outlet | None = None
+        self._arrived: list[bytes] = []
         # What is to be written once all that was read has been dealt with.
         self._gathered: list[bytes] | None = None
 
@@ -174,31 +175,49 @@ class StunStream(Protocol):
         transport.setTcpNoDelay(True)
         _keepLittleUnsent(transport)
         self._silence = self._streams.clock.callLater(self._patience, self._silent)
-        # What is not read is not answered either.
-        transport.registerProducer(self, True)
+        self._outlet = Outlet(
+            transport,
+            self._write,
+            self._streams.clock.seconds,
+            ANSWERS,
+            self._dropped,
+            self._streams.budget,
+        )
+        self._outlet.open()
         self._streams.opened(self)
 
     def dataReceived(self, data: bytes) -> None:
         """
+        Cut it up.
+        """
+        try:
+            self._arrived += self._splitter.dataReceived(data)
+        except MalformedMessage:
+            self._end("malformed")
+            return
+        if not self._secure:
+            self.allReceived()
+
+    def allReceived(self) -> None:
+        """
         Have each frame dealt with, and answer all in one.
         """
-        streams = self._streams
+        frames, self._arrived = self._arrived, []
+        if not frames:
+            return
         gathered = self._gathered = []
         try:
-            frames = self._splitter.dataReceived(data)
-            if frames:
-                streams.server.framesReceived(frames, self.local, self.remote)
+            self._streams.server.framesReceived(frames, self.local, self.remote)
         except MalformedMessage:
             self._gathered = None
             self._end("malformed")
             return
         self._gathered = None
         if gathered:
-            self._write(gathered)
-        if frames:
-            if not self._holds and self._silence is not None:
-                self._silence.reset(SILENCE)
-            self._look()
+            self.sendFrames(gathered)
+        if not self._holds and self._silence is not None:
+            self._silence.reset(SILENCE)
+        self._look()
 
     def sendFrames(self, frames: Sequence[bytes]) -> None:
         """
@@ -206,10 +225,8 @@ class StunStream(Protocol):
         """
         if self._gathered is not None:
             self._gathered += frames
-        elif self._blocked:
-            self._streams.counters["dropped: not read"] += len(frames)
-        else:
-            self._write(frames)
+        elif self._outlet is not None:
+            self._outlet.send(frames)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
@@ -220,47 +237,24 @@ class StunStream(Protocol):
             silence.cancel()
         if self._splitter.pending:
             self._streams.counters["truncated"] += 1
+        if self._outlet is not None:
+            self._outlet.closed()
         self._streams.closed(self)
-
-    # --- IPushProducer
-
-    def pauseProducing(self) -> None:
-        """
-        The client does not read.
-        """
-        self._blocked = True
-        transport: Any = self.transport
-        transport.pauseProducing()
-
-    def resumeProducing(self) -> None:
-        """
-        It does again.
-        """
-        self._blocked = False
-        transport: Any = self.transport
-        transport.resumeProducing()
-
-    def stopProducing(self) -> None:
-        """
-        The connection is going away.
-        """
 
     # --- inside
 
     def _write(self, frames: Sequence[bytes]) -> None:
         transport: Any = self.transport
-        if self._secure or len(frames) == 1:
+        if self._secure and not self._together:
             # Some clients, coturn's among them, look for one frame in a record of
             # TLS.  The records leave together all the same.
             for each in frames:
                 transport.write(pad(each))
-            return
-        pieces = []
-        for each in frames:
-            pieces.append(each)
-            if len(each) & 3:
-                pieces.append(_PADDING[len(each) & 3])
-        transport.write(b"".join(pieces))
+        else:
+            transport.write(joined(frames))
+
+    def _dropped(self, count: int) -> None:
+        self._streams.counters["dropped: not read"] += count
 
     def _look(self) -> None:
         """
@@ -271,8 +265,10 @@ class StunStream(Protocol):
             self._holds = holds
             self._splitter.maximum = MAXIMUM_FRAME if holds else EARLY_FRAME
             self._count(not holds)
-            if holds:
-                _holdMore(self.transport)
+            if self._outlet is not None:
+                self._outlet.most = WAITING if holds else ANSWERS
+                if holds:
+                    self._outlet.readMuch()
 
     def _silent(self) -> None:
         self._silence = None
@@ -307,14 +303,3 @@ def _keepLittleUnsent(transport: Any) -> None:
     if option is not None:
         with suppress(OSError, AttributeError):
             transport.socket.setsockopt(socket.IPPROTO_TCP, option, UNSENT)
-
-
-def _holdMore(transport: Any) -> None:
-    """
-    Have Twisted's transport, perhaps within TLS, take more before it says that it
-    is full.
-    """
-    while transport is not None and not isinstance(transport, FileDescriptor):
-        transport = getattr(transport, "transport", None)
-    if transport is not None:
-        transport.bufferSize = WAITING

@@ -64,7 +64,13 @@ class FrameSplitter:
                     padded = _TELLING
                 break
             frames.append(data[at : at + size])
+            head = data[at : at + 4]
             at += padded
+            if head[0] >= 0x40:
+                # Data of one channel and one size follow each other, mostly.
+                while end - at >= padded and data.startswith(head, at):
+                    frames.append(data[at : at + size])
+                    at += padded
             padded = 0
         if at < end:
             buffer += data[at:]

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from OpenSSL import SSL
 
+from punchd.net.outlet import CHUNK
+from punchd.net.tls import TURN_TOGETHER
 from punchd.services.streams import EARLY_FRAME, SILENCE, WAITING
 from punchd.stun.attributes import UDP, Attribute
 from punchd.stun.message import Method, parse, request
@@ -211,16 +213,57 @@ def test_notRead(meeting: Meeting) -> None:
     streams = meeting.rendezvous.datagrams.streams
     stream = streams._streams[("tcp/203.0.113.10", 3478), two.mapped]
     held: Any = stream.transport
-    assert len(held.dataBuffer) + sum(map(len, held._tempDataBuffer)) < 2 * WAITING
+    assert len(held.dataBuffer) + sum(map(len, held._tempDataBuffer)) < 2 * CHUNK
+    assert stream._outlet is not None
+    assert stream._outlet.size <= WAITING
+    assert streams.budget.size == stream._outlet.size + CHUNK
     transport.resumeProducing()
     meeting.network.advance(5)
     dropped = meeting.rendezvous.counters["stream: dropped: not read"]
-    assert 2500 < dropped < 4000
+    assert 1000 < dropped < 4000
+    assert streams.budget.size == 0
     assert len(two.received()) == 4001 - dropped
     one.send(b"last", two.relayed)
     meeting.network.advance(0.5)
     assert two.received()[-1] == b"last"
     # It did not harm the one who sent.
+    two.send(b"back", one.relayed)
+    meeting.network.advance(0.5)
+    assert one.received() == [b"back"]
+    for each in (one, two):
+        each.close()
+
+
+def test_together(meeting: Meeting) -> None:
+    """
+    Who asks for that by ALPN gets many frames in one record of TLS.
+    """
+    stranger = connect(meeting, Anonymous(TURN_TOGETHER, b"stun.turn"))
+    write(meeting, stranger, b"".join(binding() for _ in range(10)))
+    assert len(stranger.pieces) == 1
+    assert parse(stranger.received[: len(stranger.received) // 10]).method == (
+        Method.BINDING
+    )
+    meeting.network.advance(SILENCE)
+
+
+def test_stillRead(meeting: Meeting) -> None:
+    """
+    What a client sends that takes nothing passes on: its acknowledgements, say.
+    """
+    alice, bob = meeting.join(1, 2)
+    one, two = Streamed(meeting, alice), Streamed(meeting, bob)
+    for each in (one, two):
+        each.permit("203.0.113.10")
+    two.stranger.transport.pauseProducing()  # type: ignore[union-attr]
+    for _ in range(200):
+        for _ in range(10):
+            one.send(bytes(1000), two.relayed)
+        meeting.network.advance(0.01)
+    streams = meeting.rendezvous.datagrams.streams
+    outlet = streams._streams[("tcp/203.0.113.10", 3478), two.mapped]._outlet
+    assert outlet is not None
+    assert outlet.paused
     two.send(b"back", one.relayed)
     meeting.network.advance(0.5)
     assert one.received() == [b"back"]
