@@ -9,7 +9,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -34,16 +34,22 @@ class Honest:
     """
 
     def __init__(
-        self, server: Address, user: str, stream: bool = False, source: str = ""
+        self,
+        server: Address,
+        user: str,
+        stream: bool = False,
+        source: str = "",
+        port: int = 0,
     ) -> None:
         """
         @param source: the address to come from.
+        @param port: the port to come from.
         """
         self.socket = socket.socket(
             socket.AF_INET, socket.SOCK_STREAM if stream else socket.SOCK_DGRAM
         )
         self.socket.settimeout(_PATIENCE)
-        self.socket.bind((source or "127.0.0.1", 0))
+        self.socket.bind((source or "127.0.0.1", port))
         self.socket.connect(server)
         self._splitter = FrameSplitter() if stream else None
         self._server = server
@@ -123,8 +129,20 @@ class Talk:
     @ivar sent: how many messages.
     """
 
-    def __init__(self, server: Address, *users: str, stream: bool = False) -> None:
-        self.pair = [Honest(server, user, stream) for user in users]
+    def __init__(
+        self,
+        server: Address,
+        *users: str,
+        stream: bool = False,
+        ports: Sequence[int] = (0, 0),
+    ) -> None:
+        """
+        @param ports: that they come from.
+        """
+        self.pair = [
+            Honest(server, user, stream, port=port)
+            for user, port in zip(users, ports, strict=True)
+        ]
         self.pair[0].meet(self.pair[1])
         self.sent = 0
         self._ending = False

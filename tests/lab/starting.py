@@ -36,6 +36,13 @@ class Started:
         parsed = RendezvousURL.parse(self.url)
         return parsed.host, parsed.ports[0]
 
+    def processes(self) -> list[int]:
+        """
+        @return: its process and those of its workers, in order.
+        """
+        path = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        return [self.pid, *map(int, path.read_text().split())]
+
 
 @contextmanager
 def startedRendezvous(state: Path, *more: str) -> Generator[Started, None, None]:

@@ -22,6 +22,7 @@ from punchd.core import Address
 from punchd.stun.message import Method, request
 
 from .honest import PASSWORD, Honest, Talk
+from .spread import portAt
 from .starting import Started, startedRendezvous
 from .transfers import MB, Memory
 
@@ -39,14 +40,18 @@ _FORGED, _FLOOD = 50_000, 4.0
 
 
 @pytest.fixture(name="rendezvous")
-def _rendezvous(tmp_path: Path) -> Generator[Started, None, None]:
+def _rendezvous(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> Generator[Started, None, None]:
     """
-    @return: one with users.
+    @return: one with users, and with so many processes as the parameter says.
     """
     users = tmp_path / "users"
     users.write_text("".join(f"user{n}:{PASSWORD}\n" for n in range(9)))
     users.chmod(0o600)
-    with startedRendezvous(tmp_path / "state", f"--admit=users:{users}") as started:
+    options = [f"--admit=users:{users}", f"--workers={getattr(request, 'param', 1)}"]
+    options.append("--drain=0")  # nobody here moves elsewhere
+    with startedRendezvous(tmp_path / "state", *options) as started:
         yield started
 
 
@@ -230,18 +235,25 @@ def test_neverReads(rendezvous: Started) -> None:
 
 
 @pytest.mark.timeout(90)
+@pytest.mark.parametrize("rendezvous", [1, 2], indirect=True)
 def test_forgedRequests(rendezvous: Started) -> None:
     """
     While 50,000 forged Binding and Allocate requests a second come, those who
-    talk over the relay go on, over UDP and over TCP.
+    talk over the relay go on, over UDP and over TCP, whichever process they meet.
     """
     server = rendezvous.address
+    processes = rendezvous.processes()
+    # The two over UDP meet different ones, if there are.
+    ports = [
+        portAt(server[0], process % len(processes), len(processes), low)
+        for process, low in ((0, 12000), (1, 17000))
+    ]
     with (
-        Talk(server, "user1", "user2") as overUDP,
+        Talk(server, "user1", "user2", ports=ports) as overUDP,
         Talk(server, "user3", "user4", stream=True) as overTCP,
     ):
         unharmed(overUDP)
-        memory = Memory(rendezvous=rendezvous.pid)
+        memory = Memory(**{f"process {at}": pid for at, pid in enumerate(processes)})
         before = {each: (each.sent, each.received) for each in (overUDP, overTCP)}
         words = [str(server[1]), str(_FORGED), str(_FLOOD)]
         flood = subprocess.Popen(
@@ -259,7 +271,7 @@ def test_forgedRequests(rendezvous: Started) -> None:
             talk: (talk.received - received) / (talk.sent - sent)
             for talk, (sent, received) in before.items()
         }
-        grown = memory.growth()["rendezvous"]
+        grown = max(memory.growth().values())
         print(
             f"{rate:,.0f} forged a second; came over UDP {shares[overUDP]:.1%}, "
             f"over TCP {shares[overTCP]:.1%}; {grown / MB:.1f} MB more"
