@@ -8,9 +8,12 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from punchd.services.status import SessionStatus, Status
+from punchd.services.status import RendezvousStatus, SessionStatus, Status
 
 from .command import Command, Console
+
+#: Seconds by which a clock may be wrong without a word.
+_CLOCK = 60.0
 
 
 class StatusOptions(Command):
@@ -43,12 +46,12 @@ def report(status: Status, names: dict[str, str]) -> Iterator[str]:
     @return: lines for a person.
     """
     rendezvous, nat = status["rendezvous"], status["nat"]
-    connected = "connected" if rendezvous["connected"] else "not connected"
     lifetime = nat["bindingLifetime"]
     yield from table(
         [
             ("peer id", status["peerId"]),
-            ("rendezvous", f"{rendezvous['url']} ({connected})"),
+            ("rendezvous", f"{rendezvous['url']} ({_link(rendezvous)})"),
+            *_clock(rendezvous),
             ("public addresses", ", ".join(nat["publicAddresses"]) or "none seen yet"),
             ("NAT mapping", nat["mapping"]),
             ("NAT filtering", nat["filtering"]),
@@ -65,6 +68,22 @@ def report(status: Status, names: dict[str, str]) -> Iterator[str]:
     head = ("PEER", "STATE", "PATH", "RTT", "FIRST BYTE", "DIRECT", "SENT", "RECEIVED")
     rows = [_session(session, names) for session in status["sessions"]]
     yield from table([head, *rows])
+
+
+def _link(rendezvous: RendezvousStatus) -> str:
+    if not rendezvous["connected"]:
+        reason = rendezvous.get("reason", "").rstrip(".")
+        return f"not connected: {reason}" if reason else "not connected"
+    port = rendezvous.get("port")
+    text = "connected" if port is None else f"connected, TCP port {port}"
+    return f"{text} through a proxy" if rendezvous.get("proxied") else text
+
+
+def _clock(rendezvous: RendezvousStatus) -> Iterator[tuple[str, str]]:
+    ahead = rendezvous.get("clockAhead") or 0.0
+    if abs(ahead) >= _CLOCK:
+        way = "ahead of" if ahead > 0 else "behind"
+        yield "clock", f"{seconds(abs(ahead))} {way} the rendezvous's: set it right"
 
 
 def _session(session: SessionStatus, names: dict[str, str]) -> tuple[str, ...]:

@@ -46,7 +46,7 @@ from .peers import Peers
 from .presence import Presence
 from .recall import Recall
 from .roaming import MakeSleepDetector, Roaming
-from .status import NatStatus, SessionStatus, Status
+from .status import NatStatus, SessionStatus, Status, rendezvousStatus
 from .teaching import Teaching
 from .upkeep import Upkeep
 
@@ -231,6 +231,8 @@ class PunchClient(MultiService):
         """
         The rendezvous knows us: let it see where our packets come from.
         """
+        if registration.clockTrouble:
+            self.log.warn("{trouble}", trouble=registration.clockTrouble, event="clock")
         self.presence.registered(registration)
         self.peers.reachable()
 
@@ -268,10 +270,7 @@ class PunchClient(MultiService):
         public = [textOf(address) for address in self.gathering.mapped.values()]
         return {
             "peerId": self.context.identity.peerId,
-            "rendezvous": {
-                "url": self.links.url,
-                "connected": self.links.registered,
-            },
+            "rendezvous": rendezvousStatus(self.links.current),
             "nat": self._nat(public),
             "sessions": [
                 cast(SessionStatus, describe(session))

@@ -47,7 +47,7 @@ from punchd.signaling.url import RendezvousURL
 
 from .linkconnection import LinkConnection
 from .registering import Registered, RegisteringEndpoint, patience
-from .registration import DialAnswer, Incoming, Registration, Waiters
+from .registration import DialAnswer, Incoming, Registration, Waiters, blamed
 
 __all__ = ["DialAnswer", "Registration", "RendezvousLink"]
 
@@ -228,7 +228,7 @@ class RendezvousLink(Service):
             if failure.check(CancelledError):
                 self.bye(dialId, "cancelled")
             if failure.check(CancelledError, PunchError):
-                return failure
+                return blamed(failure, self.registration)
             return Failure(
                 RendezvousUnreachable(
                     "The connection to the rendezvous broke before the peer answered."
@@ -296,7 +296,7 @@ class RendezvousLink(Service):
         """
         self.connection = connection
         self._since = self._clock.seconds()
-        self.registration = registration
+        self.registration = registration.received(self._network.wallClock())
         self.handle = registration.handle
         # Once the machine of ClientService knows of it too.
         self._announcing = self._clock.callLater(0, self._announce)

@@ -146,12 +146,12 @@ class Links(MultiService):
         link.setServiceParent(self)
 
     @property
-    def url(self) -> str:
+    def current(self) -> RendezvousLink:
         """
-        The URL of the rendezvous in use.
+        The link to the rendezvous in use.
         """
-        link = self._first() or self._links[0]
-        return str(link.url)
+        # One that is on its way back may be there in a moment.
+        return self._first() or self._links[0]
 
     @property
     def registered(self) -> bool:
@@ -262,8 +262,7 @@ class Links(MultiService):
         """
         Bring the offer to the peer, and its answer back.
         """
-        # One that is on its way back may be there in a moment.
-        link = self._first() or self._links[0]
+        link = self.current
         self._remember(dialId, link)
         dialling = link.dial(peer, dialId, offer, flight)
         self._outcomes.dialled(dialId, peer)

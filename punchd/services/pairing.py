@@ -86,7 +86,7 @@ class PairingDesk:
             return {
                 "code": code,
                 "seconds": float(answer["seconds"]),
-                "url": self._links.url,
+                "url": str(self._links.current.url),
             }
 
         return self._links.invite().addCallback(got)

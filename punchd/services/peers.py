@@ -178,7 +178,11 @@ class Peers:
             credentialsOf(offer)
             self._replays.check(dialler, dialId, self.context.clock.seconds())
         except (OfferError, ValueError) as e:
-            self.log.info("An offer was refused: {error}", error=str(e))
+            self.log.info(
+                "An offer of {peer} was refused: {error}",
+                peer=self.context.nameOf(dialler),
+                error=str(e),
+            )
             raise PeerUnavailable() from e
         if offer.dialId != dialId:
             raise PeerUnavailable()

@@ -43,11 +43,13 @@ class Offering:
     @ivar alternate: those with another host or port (RFC 5780).
     @ivar relay: from a handle to the arguments of L{commands.Renew}'s response,
         empty without a relay.
+    @ivar time: gives the seconds since 1970.
     """
 
     stun: Sequence[Address]
     alternate: Sequence[Address]
     relay: Callable[[str], dict[str, Any]]
+    time: Callable[[], float | None] = lambda: None
 
 
 class Registrar:
@@ -235,6 +237,7 @@ class Registrar:
             "alternate": self.offering.alternate,
             "observedHost": connection.host,
             "resumed": arrival.resumed,
+            "time": self.offering.time(),
             **self.relayFor(presence),
         }
 

@@ -12,7 +12,9 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from punchd.core import Address
+from punchd.errors import PeerUnavailable
 from punchd.net.ways import Reached
+from punchd.signaling.offer import FRESHNESS
 
 _RELAY = ("relayUsername", "relayPassword", "realm", "relayNonce")
 
@@ -40,6 +42,8 @@ class Registration:
     @ivar relayNonce: a nonce that saves the first request to the relay.
     @ivar relayExpires: seconds from now after which these allocate no more.
     @ivar reached: how the rendezvous was reached.
+    @ivar time: what its clock said, in seconds since 1970, if it told.
+    @ivar clockAhead: seconds by which our clock was ahead of that.
     """
 
     handle: str
@@ -54,6 +58,8 @@ class Registration:
     relayNonce: bytes | None = None
     relayExpires: float = 0.0
     reached: Reached | None = None
+    time: float | None = None
+    clockAhead: float = 0.0
 
     @classmethod
     def of(
@@ -70,8 +76,33 @@ class Registration:
             observedHost=response["observedHost"],
             resumed=response["resumed"],
             reached=reached,
+            time=response["time"],
         )
         return known.renewed(response)
+
+    def received(self, wallTime: float) -> Registration:
+        """
+        @param wallTime: what our clock says as it comes, in seconds since 1970.
+
+        @return: the same, with how far the clocks are apart.
+        """
+        ahead = 0.0 if self.time is None else wallTime - self.time
+        return replace(self, clockAhead=ahead)
+
+    @property
+    def clockTrouble(self) -> str:
+        """
+        What is to be said of our clock; empty if it is good enough for peers to
+        take our offers, and for us to take theirs.
+        """
+        seconds = round(abs(self.clockAhead))
+        if seconds < FRESHNESS / 2:
+            return ""
+        way = "ahead of" if self.clockAhead > 0 else "behind"
+        return (
+            f"This machine's clock is {seconds} s {way} that of the rendezvous, and"
+            f" peers refuse what is {FRESHNESS:.0f} s off: set it right."
+        )
 
     def renewed(self, response: dict[str, Any]) -> Registration:
         """
@@ -92,6 +123,18 @@ class DialAnswer:
     answer: bytes
     flight: Sequence[bytes]
     observed: Sequence[Address]
+
+
+def blamed(failure: Failure, registration: Registration | None) -> Failure:
+    """
+    @param failure: of a dial.
+
+    @return: the same, or one that names our clock as the probable cause.
+    """
+    trouble = "" if registration is None else registration.clockTrouble
+    if failure.check(PeerUnavailable) and trouble:
+        return Failure(PeerUnavailable(f"{failure.value} {trouble}"))
+    return failure
 
 
 class Waiters:

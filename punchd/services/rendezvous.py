@@ -255,6 +255,7 @@ class Rendezvous(Service):
             [(hosts[host], port) for host, port in first],
             [(hosts[host], port) for host, port in others],
             self._relayFor,
+            self._network.wallClock,
         )
         self.url = self._urlFor(hosts, places)
 

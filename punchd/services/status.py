@@ -6,16 +6,24 @@ Times are in seconds, sizes in bytes.
 
 from __future__ import annotations
 
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
+
+if TYPE_CHECKING:
+    from .link import RendezvousLink
 
 
 class RendezvousStatus(TypedDict):
     """
-    The link to the rendezvous.
+    The link to the rendezvous: the TCP port that was reached, whether through a
+    proxy, by how much our clock is ahead of its, and why there is no link.
     """
 
     url: str
     connected: bool
+    port: NotRequired[int | None]
+    proxied: NotRequired[bool]
+    clockAhead: NotRequired[float | None]
+    reason: NotRequired[str]
 
 
 class NatStatus(TypedDict):
@@ -95,3 +103,18 @@ class Status(TypedDict):
     nat: NatStatus
     sessions: list[SessionStatus]
     budget: NotRequired[dict[str, int]]
+
+
+def rendezvousStatus(link: RendezvousLink) -> RendezvousStatus:
+    """
+    @return: what is to be said of a link.
+    """
+    known, failure = link.registration, link.lastFailure
+    found: RendezvousStatus = {"url": str(link.url), "connected": known is not None}
+    if known is None:
+        found["reason"] = "" if failure is None else str(failure.value)
+        return found
+    if known.reached is not None:
+        found["port"], found["proxied"] = known.reached.port, known.reached.proxied
+    found["clockAhead"] = None if known.time is None else round(known.clockAhead, 1)
+    return found

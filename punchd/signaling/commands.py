@@ -1,9 +1,8 @@
 """
 What clients and the rendezvous say to each other: AMP commands.
 
-Offers, answers and updates are signed by the clients (L{.offer}) and pass
-through the rendezvous as bytes.  A C{flight} is a list of QUIC datagrams that
-rides along, so that the handshake of a session costs no round trip of its own.
+Offers, answers and updates are signed by the clients (L{.offer}) and pass through the
+rendezvous as bytes.  QUIC datagrams, a C{flight}, ride along to save a round trip.
 """
 
 from __future__ import annotations
@@ -82,7 +81,7 @@ class Blob(amp.Argument):
 
 class Number(amp.Argument):
     """
-    A decimal number of at most 20 characters, whole or with a point.
+    A decimal number of at most 24 characters, whole or with a point.
     """
 
     def toString(self, inObject: float) -> bytes:
@@ -182,7 +181,7 @@ class Register(amp.Command):
     """
     Be present under the peer id of the TLS certificate.  C{resume} is the
     handle of a registration that this very process had before its connection
-    broke; the rendezvous goes on with it if it still can.
+    broke; the rendezvous goes on with it if it still can.  C{time} is its clock.
     """
 
     arguments = [
@@ -198,6 +197,7 @@ class Register(amp.Command):
         (b"alternate", _addresses),
         (b"observedHost", Text(64)),
         (b"resumed", amp.Boolean()),
+        (b"time", Number(True)),
         *_relay(optional=True),
     ]
     errors = {RendezvousRefused: b"REFUSED"}

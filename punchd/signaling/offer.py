@@ -234,8 +234,10 @@ class Offer(Signed):
         offer = cls._open(data, expectedSender, expectedRecipient)
         if offer.role != "dialler":
             raise MalformedOffer("An offer comes from the dialler.")
+        age = round(wallTime - offer.time)
         if abs(wallTime - offer.time) > FRESHNESS:
-            raise StaleOffer()
+            when = f"{age} s ago" if age > 0 else f"{-age} s in the future"
+            raise StaleOffer(f"It was signed {when}; are both clocks right?")
         return offer
 
 

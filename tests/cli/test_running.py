@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -194,6 +195,27 @@ def testReportOfNothing() -> None:
     assert "none seen yet" in text
     assert text.count("unknown") == 2
     assert text.endswith("\nNo session.")
+
+
+@pytest.mark.parametrize(
+    ("link", "text"),
+    [
+        ({"connected": True, "port": 443}, "(connected, TCP port 443)"),
+        (
+            {"connected": True, "port": 443, "proxied": True},
+            "(connected, TCP port 443 through a proxy)",
+        ),
+        ({"connected": False, "reason": "No answer."}, "(not connected: No answer)"),
+        (
+            {"connected": True, "clockAhead": -600.0},
+            "clock             600 s behind the rendezvous's: set it right",
+        ),
+    ],
+)
+def testReportOfLink(link: Any, text: str) -> None:
+    """How the rendezvous is reached, or why not, and what is wrong with the clock."""
+    status = cast("Status", {**STATUS, "rendezvous": {"url": "punch://x", **link}})
+    assert text in "\n".join(report(status, {}))
 
 
 def testReportWithoutPath() -> None:

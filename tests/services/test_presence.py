@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+from zope.interface import implementer
 
 from punchd.errors import PeerUnavailable, RendezvousUnreachable
 from punchd.testing.pair import Pair
@@ -150,6 +152,52 @@ def test_dialWithoutRendezvous() -> None:
         assert pair.network.runUntil(again, 10.0) is not None
 
 
+@pytest.mark.parametrize(("error", "way"), [(600.0, "ahead of"), (-600.0, "behind")])
+def test_wrongClock(error: float, way: str) -> None:
+    """
+    Peers refuse who has a wrong clock and do not tell why; comparing with the clock of
+    the rendezvous does, where the user looks.
+    """
+    scenario = Scenario("open", "open", 1)
+    scenario.hostA.clockError = error
+    pair = Pair(scenario)
+    told: list[str] = []
+
+    @implementer(ILogObserver)
+    def observe(event: LogEvent) -> None:
+        if event.get("event") == "clock":
+            told.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observe)
+    try:
+        pair.ready()
+    finally:
+        globalLogPublisher.removeObserver(observe)
+    trouble = f"This machine's clock is 600 s {way} that of the rendezvous"
+    assert [each.startswith(trouble) for each in told] == [True]
+    assert pair.a.status()["rendezvous"]["clockAhead"] == pytest.approx(error, abs=1)
+    assert pair.b.status()["rendezvous"]["clockAhead"] == pytest.approx(0, abs=1)
+    failed = caught(pair, pair.a.open(pair.b.context.identity.peerId, "echo"), 20.0)
+    assert isinstance(failed, PeerUnavailable)
+    assert trouble in str(failed)
+    pair.stop()
+
+
+def test_status() -> None:
+    """
+    How the rendezvous is reached is told, and if it is not, why.
+    """
+    with ready("open") as pair:
+        found = pair.a.status()["rendezvous"]
+        assert (found["port"], found["proxied"]) == (3478, False)
+        pair.network.runUntil(pair.rendezvous.stopService(), 10.0)
+        pair.network.advance(2.0)
+        found = pair.a.status()["rendezvous"]
+        assert not found["connected"]
+        assert "cannot be reached" in found["reason"]
+        pair.rendezvous = pair.startRendezvous()
+
+
 def test_goneLink() -> None:
     """
     What is said about dials of a rendezvous that is away is not an error.
@@ -159,11 +207,11 @@ def test_goneLink() -> None:
         links.trickle("unknown", b"", [])
         links.bye("unknown", "no reason")
         url = str(pair.rendezvous.url)
-        assert links.url == url
+        assert str(links.current.url) == url
         pair.network.runUntil(pair.rendezvous.stopService(), 10.0)
         pair.network.advance(2.0)
         assert not links.registered
-        assert links.url == url
+        assert str(links.current.url) == url
         pair.rendezvous = pair.startRendezvous()
 
 
