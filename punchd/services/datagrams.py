@@ -256,7 +256,7 @@ class Datagrams:
         now = self._clock.seconds() if driver is None else driver.now()
         for data, local, remote in datagrams:
             try:
-                message = parse(data)
+                message = _read(data)
             except MalformedMessage:
                 self.counters["malformed"] += 1
                 continue
@@ -297,7 +297,7 @@ class Datagrams:
             if frame[0] >= 0x40 or frame[:2] == _SEND_INDICATION:
                 relayed.append((frame, local, remote))
                 continue
-            message = parse(frame)
+            message = _read(frame)
             if message.method == Method.BINDING:
                 self._bindStream(message, frame, local, remote)
             elif self.driver is not None and self._relay is not None:
@@ -347,6 +347,19 @@ class Datagrams:
         plain = withoutTransport(local)
         for each in self.binding.handle(message, frame, plain, remote, now):
             self.streams.send(Datagram(each.data, local, remote))
+
+
+def _read(data: bytes) -> Message:
+    """
+    @return: the message.  A request to the relay whose values make no sense is
+        answered, once it is known who sends it.
+
+    @raise MalformedMessage: it is none, or one of another kind.
+    """
+    message = parse(data, lenient=True)
+    if message.spoiled and message.method == Method.BINDING:
+        raise MalformedMessage("an attribute makes no sense")
+    return message
 
 
 def _isData(runs: Iterable[tuple[Sequence[bytes], Address, Address]]) -> bool:

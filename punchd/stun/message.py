@@ -78,6 +78,7 @@ class Message:
         that are not known.
     @ivar raw: the bytes it was parsed from.
     @ivar hasFingerprint: whether it came with a FINGERPRINT, which was right.
+    @ivar spoiled: whether there were attributes without sense, which are left out.
     """
 
     messageClass: MessageClass
@@ -86,6 +87,7 @@ class Message:
     attributes: list[tuple[int, Any]] = field(default_factory=list)
     raw: bytes | None = field(default=None, compare=False, repr=False)
     hasFingerprint: bool = field(default=False, compare=False, repr=False)
+    spoiled: bool = field(default=False, compare=False, repr=False)
     # Where the integrity attributes begin within raw; 0 when there is none.
     _sha1At: int = field(default=0, compare=False, repr=False)
     _sha256At: int = field(default=0, compare=False, repr=False)
@@ -233,8 +235,11 @@ def isMessage(data: bytes) -> bool:
     )
 
 
-def parse(data: bytes) -> Message:
+def parse(data: bytes, lenient: bool = False) -> Message:
     """
+    @param lenient: whether values that make no sense are no reason to raise, as long
+        as it can be told where the next one begins: it will be C{spoiled}.
+
     @raise MalformedMessage: these bytes are no STUN message, or one that
         was damaged on its way.
     """
@@ -244,11 +249,11 @@ def parse(data: bytes) -> Message:
     method = (kind & 0x3E00) >> 2 | (kind & 0xE0) >> 1 | kind & 0xF
     klass = _CLASSES[(kind & 0x100) >> 7 | (kind & 0x10) >> 4]
     message = Message(klass, method, transactionId, [], data)
-    _parseAttributes(message, data)
+    _parseAttributes(message, data, lenient)
     return message
 
 
-def _parseAttributes(message: Message, data: bytes) -> None:
+def _parseAttributes(message: Message, data: bytes, lenient: bool) -> None:
     """
     Fill in the attributes of C{message}.
     """
@@ -285,9 +290,14 @@ def _parseAttributes(message: Message, data: bytes) -> None:
         else:
             codec = CODECS.get(kind)
             value = data[start : start + size]
-            if codec is not None:
-                value = codec.decode(value, transactionId)
-            attributes.append((kind, value))
+            try:
+                if codec is not None:
+                    value = codec.decode(value, transactionId)
+                attributes.append((kind, value))
+            except MalformedMessage:
+                if not lenient:
+                    raise
+                message.spoiled = True
         at = following
 
 

@@ -82,6 +82,8 @@ class Methods:
         """
         @return: the response, not yet signed; L{None} if there is none yet.
         """
+        if request.spoiled:
+            return failure(request, 400, "Malformed attribute")
         unknown = [
             each for each, _ in request.attributes if each in self._unknown
         ] + request.unknownRequired

@@ -182,7 +182,7 @@ class Server:
             self._sendReceived(data, local, remote, now)
         elif first < 0x40:
             try:
-                message = parse(data)
+                message = parse(data, lenient=True)
             except MalformedMessage:
                 self.counters["malformed"] += 1
             else:

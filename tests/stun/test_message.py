@@ -257,3 +257,20 @@ def test_tooLongText() -> None:
     data = b"\0\1" + len(body).to_bytes(2, "big") + b"\x21\x12\xa4\x42" + ID + body
     with pytest.raises(MalformedMessage):
         parse(data)
+
+
+def test_lenient() -> None:
+    """
+    A value that makes no sense spoils the message and is left out; what does not
+    let the next attribute be found is malformed in any case.
+    """
+    head = b"\0\1\0\x10\x21\x12\xa4\x42" + ID
+    data = head + b"\0\x0d\0\2\1\2\0\0" + b"\0\x0d\0\4\0\0\0\5"
+    with pytest.raises(MalformedMessage):
+        parse(data)
+    message = parse(data, lenient=True)
+    assert message.spoiled
+    assert message.attributes == [(Attribute.LIFETIME, 5)]
+    assert not parse(request(1, ID).serialize(), lenient=True).spoiled
+    with pytest.raises(MalformedMessage):
+        parse(data[:20] + b"\0\x0d\0\xff" + data[24:], lenient=True)
