@@ -12,18 +12,13 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from punchd.core import Address, Burst, Datagram, Entropy
+from punchd.core import Address, Entropy
 from punchd.errors import RelayRefused
 from punchd.interfaces import IRunReceiver
-from punchd.turn.client import (
-    Allocated,
-    AllocationLost,
-    PermissionFailed,
-    RelayedDatagram,
-)
-from punchd.turn.runclient import RelayedRun
+from punchd.turn.client import Allocated, AllocationLost
 
 from .attempt import Attempt
+from .carriage import Carriage
 from .legs import makeLeg
 from .proxy import ProxyFor, noProxy
 from .punching import PunchingSocket
@@ -51,8 +46,7 @@ class Relay(RunReceiver):
     I allocate when somebody needs it, by the first way that works, and keep the
     allocation until it has been idle for long.
 
-    @ivar relayed: the relayed transport address, while there is one.
-    @ivar onChanged: called when that has changed.
+    @ivar onChanged: called when L{relayed} has changed.
     @ivar credentials: those for the relay of the rendezvous.
     @ivar udpHeard: whether the rendezvous answers over UDP.
     @ivar rtt: seconds to the rendezvous and back over UDP, if known.
@@ -77,7 +71,6 @@ class Relay(RunReceiver):
         @param ways: how to get to relays, in the order in which to try.
         @param wishes: what is wanted of it already.
         """
-        self.relayed: Address | None = None
         self.onChanged = onChanged
         self.credentials: RelayCredentials | None = None
         self.udpHeard = False
@@ -91,7 +84,7 @@ class Relay(RunReceiver):
         self._since = clock.seconds()
         self._best: Way | None = None
         self._race: Race | None = None
-        self._attempt: Attempt | None = None
+        self._carriage: Carriage | None = None
         # All that may get something by the punching socket.
         self._udp: list[Attempt] = []
         self._idleness = Idleness(clock, IDLE, self.giveBack)
@@ -99,8 +92,6 @@ class Relay(RunReceiver):
         self.wishes = wishes or Wishes()
         self._waiting: list[Deferred[Address]] = []
         self._complaints = Complaints()
-        # What came for others in the batch that is being read.
-        self._arrived: list[Run] = []
 
     @property
     def ways(self) -> Sequence[Way]:
@@ -115,16 +106,24 @@ class Relay(RunReceiver):
         if list(ways) != self._ways:
             self._ways = list(ways)
             self._since = self._clock.seconds()
-            if ways and self._attempt and self._attempt.way not in self._ways:
+            carriage = self._carriage
+            if ways and carriage and carriage.attempt.way not in self._ways:
                 # Another rendezvous: its relay knows nothing of us.
-                self._attempt.lost("the rendezvous is another one")
+                carriage.attempt.lost("the rendezvous is another one")
 
     @property
     def way(self) -> Way | None:
         """
         The one that is used.
         """
-        return None if self._attempt is None else self._attempt.way
+        return None if self._carriage is None else self._carriage.attempt.way
+
+    @property
+    def relayed(self) -> Address | None:
+        """
+        The relayed transport address, while there is one.
+        """
+        return None if self._carriage is None else self._carriage.relayed
 
     def whenAllocated(self) -> Deferred[Address]:
         """
@@ -187,11 +186,8 @@ class Relay(RunReceiver):
 
     def _won(self, attempt: Attempt, event: Allocated) -> None:
         self._race = None
-        self._attempt = attempt
         self._best = attempt.way
-        self.relayed = event.relayed
-        self._socket.addRelay(event.relayed, self._send, attempt.way.transport)
-        self._permit()
+        self._carriage = Carriage(attempt, event.relayed, self._socket, self.wishes)
         self.log.info(
             "Relayed address {host}:{port}, {way}",
             host=event.relayed[0],
@@ -218,11 +214,12 @@ class Relay(RunReceiver):
         Find out whether the allocation still lives, and get one if there is
         none.
         """
-        attempt = self._attempt
         hosts = {host for host, _ in self._socket.network.localHosts()}
-        if attempt is None:
+        if self._carriage is None:
             self.whenAllocated().addErrback(lambda _: None)
-        elif not attempt.leg.stillOurs(hosts):
+            return
+        attempt = self._carriage.attempt
+        if not attempt.leg.stillOurs(hosts):
             attempt.lost("this machine has other addresses")
         else:
             self._replacement.ask(attempt, max(SILENT, 6 * (self.rtt or 0.0)))
@@ -231,21 +228,20 @@ class Relay(RunReceiver):
         """
         A path is silent that carried data: all of UDP may be blocked.
         """
-        if self._attempt is not None:
-            self._replacement.doubt(self._attempt)
+        if self._carriage is not None:
+            self._replacement.doubt(self._carriage.attempt)
 
     def _lives(self) -> bool:
-        core = None if self._attempt is None else self._attempt.core
-        return core is None or not core.refreshing
+        return self._carriage is None or self._carriage.lives
 
     def _raceStreams(self) -> Race:
         def won(attempt: Attempt, event: Allocated) -> None:
-            before = self._attempt
-            if before is None or self._lives():
+            before = self._carriage
+            if before is None or before.lives:
                 attempt.abandon()
                 return
             self._forget()
-            before.drop()
+            before.attempt.drop()
             self._won(attempt, event)
 
         ways = [way for way in self._order() if way.transport != "udp"]
@@ -253,7 +249,9 @@ class Relay(RunReceiver):
         return Race(self._clock, ways, self._headStart, make, won, lambda why: None)
 
     def unheard(self) -> None:
-        """Whether the rendezvous answers over UDP is to be found out anew."""
+        """
+        Whether the rendezvous answers over UDP is to be found out anew.
+        """
         self.udpHeard = False
         self._since = self._clock.seconds()
 
@@ -265,18 +263,20 @@ class Relay(RunReceiver):
         self.unheard()
 
     def _watch(self) -> None:
-        """Give the allocation back when nobody has used it for long."""
+        """
+        Give the allocation back when nobody has used it for long.
+        """
         self._idleness.set(self.relayed is not None and not self.wishes)
 
     def giveBack(self) -> None:
         """
         Give the allocation back, until somebody asks for one again.
         """
-        attempt = self._attempt
+        carriage = self._carriage
         self.log.info("The relayed address was given back")
         self._forget()
-        if attempt is not None:
-            attempt.abandon()
+        if carriage is not None:
+            carriage.attempt.abandon()
         self.onChanged()
 
     def permit(self, user: object, hosts: Iterable[str]) -> None:
@@ -288,25 +288,17 @@ class Relay(RunReceiver):
         """
         new = self.wishes.add(user, hosts)
         self._watch()
-        if new:
-            self._permit()
+        if new and self._carriage is not None:
+            self._carriage.permit()
 
     def forget(self, user: object) -> None:
         """
         C{user} is no more: what only it wanted is not refreshed any longer.
         """
         gone = self.wishes.remove(user)
-        attempt = self._attempt
-        if gone and attempt is not None and attempt.core and attempt.driver:
-            attempt.core.forget(sorted(gone))
-            attempt.driver.wake()
+        if gone and self._carriage is not None:
+            self._carriage.forget(gone)
         self._watch()
-
-    def _permit(self) -> None:
-        attempt = self._attempt
-        hosts = sorted(self.wishes.hosts)
-        if hosts and attempt is not None and attempt.core and attempt.driver:
-            attempt.driver.call(attempt.core.permit, hosts)
 
     # --- datagrams
 
@@ -320,62 +312,31 @@ class Relay(RunReceiver):
         self._flush()
 
     def _flush(self) -> None:
-        arrived, self._arrived = self._arrived, []
-        if arrived:
-            self._socket.demux.runsReceived(arrived)
-
-    def _send(self, datagrams: Sequence[Datagram]) -> None:
-        attempt = self._attempt
-        if attempt is None or attempt.core is None or attempt.driver is None:
-            return
-        client, now = attempt.core, attempt.driver.now()
-        wanted = self.wishes.hosts
-        if isinstance(datagrams, Burst):
-            if datagrams.remote[0] in wanted:
-                client.sendRun(datagrams.payloads, datagrams.remote, now)
-        else:
-            for each in datagrams:
-                if each.remote[0] in wanted:
-                    client.send(each.data, each.remote, now)
-        attempt.driver.wake()
+        if self._carriage is not None:
+            self._carriage.flush()
 
     def _happened(self, attempt: Attempt, event: object) -> None:
-        if attempt is not self._attempt:
+        carriage = self._carriage
+        if carriage is None or attempt is not carriage.attempt:
             self._complaints.hear(attempt, event)
             self._replacement.happened(attempt, event)
             if self._race is not None:
                 self._race.happened(attempt, event)
-        elif isinstance(event, RelayedRun):
-            self._carried(event.payloads, event.peer)
-        elif isinstance(event, RelayedDatagram):
-            self._carried([event.data], event.peer)
         elif isinstance(event, AllocationLost):
             self.log.info("The relay allocation was lost: {why}", why=event.reason)
             self._forget()
             self.onChanged()
             if self.wishes:
                 self.whenAllocated().addErrback(lambda _: None)
-        elif isinstance(event, PermissionFailed):
-            self.log.debug(
-                "The relay does not let {host} in ({code})",
-                host=event.host,
-                code=event.code,
-            )
-
-    def _carried(self, payloads: list[bytes], peer: Address) -> None:
-        arrived = self._arrived
-        if arrived and arrived[-1][2] == peer:
-            arrived[-1][0].extend(payloads)
-        elif self.relayed is not None:
-            arrived.append((payloads, self.relayed, peer))
+        else:
+            carriage.happened(event)
 
     # --- the end
 
     def _forget(self) -> None:
-        self._attempt = None
-        if self.relayed is not None:
-            self._socket.removeRelay(self.relayed)
-            self.relayed = None
+        carriage, self._carriage = self._carriage, None
+        if carriage is not None:
+            carriage.end()
         self._watch()
 
     def release(self) -> None:
@@ -387,10 +348,10 @@ class Relay(RunReceiver):
         race, self._race = self._race, None
         if race is not None:
             race.stop(Attempt.drop)
-        attempt = self._attempt
+        carriage = self._carriage
         self.wishes.clear()
         self._forget()
-        for each in self._udp if attempt is None else [attempt, *self._udp]:
+        for each in self._udp if carriage is None else [carriage.attempt, *self._udp]:
             each.drop()
         self._udp.clear()
         if had:
