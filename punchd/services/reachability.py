@@ -204,7 +204,7 @@ async def _tls(
     @return: whether TLS gets through, for there are firewalls that look into it, and
         who is at the other end.
     """
-    credentials = ClientCredentials(None, url.fingerprint, url.host, protocol=TURN)
+    credentials = ClientCredentials(None, url.fingerprint, url.host, protocols=(TURN,))
     try:
         factory = withTLS(network.reactor, credentials, _quiet(_Shaken))
         protocol: Any = await endpoint.connect(factory)
