@@ -18,6 +18,7 @@ from punchd.net.demux import Demux
 from punchd.net.kernel import KernelNetwork
 from punchd.net.punching import PunchingSocket
 from punchd.session.connections import Connections
+from punchd.testing.reactor import HostReactor
 from punchd.testing.scenario import Scenario
 from punchd.traversal.events import Connect, StreamFailed, StreamMade
 
@@ -188,12 +189,16 @@ def test_failure(sides: tuple[Side, Side]) -> Any:
     a.connections.act(Connect(closed, base))
 
 
-def test_notHere() -> None:
+def test_notHere(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    A machine that has no such sockets, as one of the simulator, gives none.
+    Without an address of a family there is no port, nor where the reactor cannot
+    adopt it.
     """
     scenario = Scenario("open", "open")
     side = Side(scenario.hostA)
-    assert side.connections.open(4) is None
     assert side.connections.open(6) is None
+    assert side.connections.open(4) is not None
+    side.connections.closeAll()
+    monkeypatch.delattr(HostReactor, "adoptStreamConnection")
+    assert side.connections.open(4) is None
     side.context.socket.close()
