@@ -15,9 +15,12 @@ MAXIMUM_TIMEOUT = 120.0
 class RoundTrip:
     """
     The round-trip time, smoothed.
+
+    @ivar longest: the longest time-out, in seconds.
     """
 
     def __init__(self) -> None:
+        self.longest = MAXIMUM_TIMEOUT
         self._smoothed = 0.0
         self._variation = 0.0
 
@@ -40,7 +43,7 @@ class RoundTrip:
         base = FIRST_TIMEOUT
         if not opening:
             base = self._smoothed + max(MINIMUM_TIMEOUT, 4 * self._variation)
-        return float(min(MAXIMUM_TIMEOUT, base * 2**retries))
+        return float(min(self.longest, base * 2**retries))
 
 
 class Sent:

@@ -24,11 +24,16 @@ from errno import (
 from os import strerror
 from typing import TYPE_CHECKING, Any
 
+from punchd.net.congestion import RTO_MAX_MS
+
 from .packet import Flags, Packet, Segment
 from .transmission import Transmission
 
 if TYPE_CHECKING:
     from .reactor import HostReactor
+
+#: Linux's, whatever it is that we run on.
+USER_TIMEOUT = 18
 
 #: How long the kernel tries to finish a connection that the program has closed.
 ORPHAN_SECONDS = 60.0
@@ -116,8 +121,8 @@ class StreamSocket(Transmission):
 
     def setsockopt(self, level: int, option: int, value: Any) -> None:
         """
-        Note an option; SO_REUSEADDR, SO_REUSEPORT and SO_LINGER have a
-        meaning.
+        Note an option; SO_REUSEADDR, SO_REUSEPORT, SO_LINGER and Linux's
+        TCP_USER_TIMEOUT and TCP_RTO_MAX_MS have a meaning.
         """
         self._options[level, option] = value
         if level == socket.SOL_SOCKET:
@@ -127,6 +132,10 @@ class StreamSocket(Transmission):
                 self.shared = bool(value)
             elif option == socket.SO_LINGER:
                 self._linger = struct.unpack("ii", value)[0] == 0
+        elif (level, option) == (socket.IPPROTO_TCP, USER_TIMEOUT):
+            self.userTimeout = value / 1000
+        elif (level, option) == (socket.IPPROTO_TCP, RTO_MAX_MS):
+            self._roundTrip.longest = value / 1000
 
     def getsockopt(self, level: int, option: int) -> Any:
         """
@@ -267,6 +276,8 @@ class StreamSocket(Transmission):
         assert self.reactor is not None
         child = StreamSocket(self.reactor, self.family)
         child._parent = self
+        child._roundTrip.longest = self._roundTrip.longest
+        child.userTimeout = self.userTimeout
         segment: Segment = packet.payload
         self.machine.rememberStream(child, packet.destination, packet.source)
         child.answered(segment)

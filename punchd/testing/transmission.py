@@ -44,6 +44,8 @@ class Transmission:
     @ivar finished: whether we shall send nothing more.
     @ivar ended: whether the other side has sent everything.
     @ivar error: the errno that ended the connection, or 0.
+    @ivar userTimeout: the seconds after which it ends when nothing is acknowledged
+        (RFC 5482), 0 for a number of attempts.
     """
 
     def __init__(self, machine: Host) -> None:
@@ -53,6 +55,7 @@ class Transmission:
         self.remote: Address = ("", 0)
         self.state = "closed"
         self.error = 0
+        self.userTimeout = 0.0
         self.finished = False
         self.ended = False
         self.outgoing = bytearray()
@@ -188,9 +191,8 @@ class Transmission:
         """
         Nothing has come back in time, RFC 6298, section 5.
         """
-        opening = self.state != "established"
         self._retries += 1
-        if self._retries > (SYN_RETRIES if opening else DATA_RETRIES):
+        if self._isHopeless():
             self.fail(ETIMEDOUT)
         elif self._sent:
             self._recover = self._nxt
@@ -200,6 +202,13 @@ class Transmission:
             # The window is closed, and an update may have been lost.
             self._transmit(ACK | PROBE, self._nxt)
             self._arm()
+
+    def _isHopeless(self) -> bool:
+        if self.userTimeout and self._sent:
+            waited = self.clock.seconds() - self._sent[0].time
+            return waited >= self.userTimeout
+        opening = self.state != "established"
+        return self._retries > (SYN_RETRIES if opening else DATA_RETRIES)
 
     def _again(self, sent: Sent) -> None:
         sent.again = True

@@ -5,6 +5,7 @@ Tests for L{punchd.net.congestion}, on sockets of the kernel.
 from __future__ import annotations
 
 import socket
+from errno import ENOPROTOOPT
 from typing import Any
 
 import pytest
@@ -14,10 +15,18 @@ from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.interfaces import IReactorTCP, IReactorTime
 from twisted.internet.protocol import Factory, Protocol
 
-from punchd.net.congestion import UnpacedReactor, pace, unpace
+from punchd.net.congestion import (
+    LONGEST,
+    RTO_MAX_MS,
+    UnpacedReactor,
+    pace,
+    unpace,
+)
 from punchd.net.listening import listenTCP
 
 _OPTION = getattr(socket, "TCP_CONGESTION", None)
+#: What L{insistence} finds where nothing was set.
+DEFAULT = (120_000, 0)
 
 pytestmark = pytest.mark.skipif(_OPTION is None, reason="TCP has no choice here")
 
@@ -37,6 +46,44 @@ def chosen() -> bytes:
     """
     with socket.socket() as fresh:
         return congestion(fresh)
+
+
+def insistence(handle: Any) -> tuple[int, int]:
+    """
+    @return: the milliseconds between two attempts at the most, and for all of them, 0
+        for the machine's.
+    """
+    try:
+        longest = handle.getsockopt(socket.IPPROTO_TCP, RTO_MAX_MS)
+    except OSError:
+        longest = DEFAULT[0]
+    return longest, handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+
+
+def able() -> bool:
+    """
+    @return: whether the kernel can be told to ask again soon.
+    """
+    with socket.socket() as fresh:
+        try:
+            fresh.setsockopt(socket.IPPROTO_TCP, RTO_MAX_MS, LONGEST)
+        except OSError:
+            return False
+    return True
+
+
+class Old:
+    """
+    A socket of a kernel that cannot.
+    """
+
+    def __init__(self) -> None:
+        self.options: dict[int, object] = {}
+
+    def setsockopt(self, level: int, option: int, value: object) -> None:
+        if option == RTO_MAX_MS:
+            raise OSError(ENOPROTOOPT, "Protocol not available")
+        self.options[option] = value
 
 
 class Accepted(Protocol):
@@ -83,6 +130,7 @@ async def test_bothEnds(host: str) -> None:
     ends = [end.transport.getHandle() for end in (client, server)]
     assert [congestion(end) for end in ends] == [b"reno", b"reno"]
     for end in ends:
+        assert insistence(end) == ((LONGEST, 300_000) if able() else DEFAULT)
         pace(end)
     assert [congestion(end) for end in ends] == [chosen(), chosen()]
     gone: Deferred[None] = Deferred()
@@ -90,6 +138,15 @@ async def test_bothEnds(host: str) -> None:
     client.transport.abortConnection()
     await gone
     await port.stopListening()
+
+
+def test_oldKernel() -> None:
+    """
+    Where TCP cannot be told to ask again soon, it gives up when it always did.
+    """
+    old = Old()
+    unpace(old)
+    assert old.options[socket.TCP_USER_TIMEOUT] == 0
 
 
 def test_nothingToSet() -> None:

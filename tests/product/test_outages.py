@@ -8,6 +8,8 @@ import random
 
 import pytest
 
+from punchd.testing.pair import Collector
+
 from .talk import product, talk
 
 KINDS = ("fullcone", "restricted", "portrestricted", "cgnat", "symmetric", "ipv6")
@@ -50,3 +52,21 @@ def test_outages(seed: int) -> None:
         words.finish(60.0)
         # Which one is a side's own choice: it remembers what went wrong.
         assert None not in pair.kinds()
+
+
+@pytest.mark.parametrize("seconds", [5.0, 8.5])
+def test_dialMeanwhile(seconds: float) -> None:
+    """
+    A dial to a peer whose line is down comes through a second after the line is back:
+    TCP asks again every second, and not after as long as it was down.
+    """
+    with product("portrestricted", "portrestricted") as pair:
+        pair.scenario.sideB.dropDirect(NOBODY)
+        collector = Collector()
+        opened = pair.a.open(pair.identityB.peerId, "echo")
+        pair.network.advance(seconds)
+        pair.scenario.sideB.restore()
+        stream = pair.network.runUntil(opened, 1.5)
+        stream.attach(collector)
+        stream.write(b"x")
+        pair.network.runUntil(collector.whenReceived(1), 1.5)

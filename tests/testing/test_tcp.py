@@ -4,6 +4,8 @@ Simulated TCP connections, seen from above Twisted's transports.
 
 from __future__ import annotations
 
+import socket
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,9 +25,11 @@ from twisted.internet.error import (
 )
 from twisted.internet.tcp import makeBinding
 
+from punchd.net.congestion import RTO_MAX_MS
 from punchd.testing.host import Host
 from punchd.testing.link import Link
 from punchd.testing.network import Network
+from punchd.testing.streams import USER_TIMEOUT
 from tests.testing.helpers import HalfClosing, Keeping, Recorder
 
 A, B = "198.51.100.1", "203.0.113.10"
@@ -144,6 +148,38 @@ def testConnectTimesOut() -> None:
     with pytest.raises(TimeoutError):
         wire.network.runUntil(wire.connecting(timeout=7))
     assert wire.network.clock.seconds() == 7.0
+
+
+@pytest.mark.parametrize(
+    ("options", "ends"),
+    [
+        ({}, (4.0, True)),
+        ({RTO_MAX_MS: 1000}, (1.0, True)),
+        ({RTO_MAX_MS: 1000, USER_TIMEOUT: 300_000}, (1.0, True)),
+        ({RTO_MAX_MS: 1000, USER_TIMEOUT: 8_000}, (0.0, False)),
+    ],
+)
+def testInsistence(options: dict[int, int], ends: tuple[float, bool]) -> None:
+    """
+    After an outage of 12 s, data come as soon as TCP asks again, which is as the
+    options say, for a connection that was accepted, too; or it has given up.
+    """
+    late, lives = ends
+    wire = Wire()
+    listening = wire.listen()
+    for option, value in options.items():
+        listening.socket.setsockopt(socket.IPPROTO_TCP, option, value)
+    client, made = wire.connect()
+    link = wire.network.internet.link
+    wire.network.internet.link = replace(link, loss=1.0)
+    made.transport.write(b"late")
+    wire.settle(12.0)
+    wire.network.internet.link = link
+    wire.settle(1.1)
+    assert (client.data == b"late") is (lives and late <= 1.0)
+    wire.settle(late)
+    assert (client.data == b"late") is lives
+    assert (made.reason is None) is lives
 
 
 def testNoRouteForFamily() -> None:
