@@ -68,6 +68,8 @@ class ServerCredentials:
 
     @ivar fingerprint: the peer id of the key that it shows.
     @ivar hostName: the name in a certificate of an authority, or L{None}.
+    @ivar expires: when that certificate does, in seconds since 1970; L{None} for our
+        own, which lasts.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class ServerCredentials:
         @raise InvalidOption: they do not fit together.
         """
         self.hostName: str | None = None
+        self.expires: float | None = None
         if certificatePEM is None:
             assert identity is not None
             context = _context(identity, SSL.TLS1_2_VERSION)
@@ -100,6 +103,7 @@ class ServerCredentials:
                 ) from e
             self.fingerprint = peerIdOf(spkiOf(leaf))
             self.hostName = _nameOf(leaf)
+            self.expires = leaf.not_valid_after_utc.timestamp()
         # Clients of TURN may have no later one (RFC 9325); with the ciphers of TLS
         # 1.3, more or less.  Signaling takes nothing but 1.3.
         context.set_cipher_list(b"ECDHE+AESGCM:ECDHE+CHACHA20")
@@ -119,6 +123,23 @@ class ServerCredentials:
         context.use_privatekey(key)
         context.check_privatekey()
         return leaf
+
+    def become(self, successor: ServerCredentials) -> None:
+        """
+        Show what C{successor} does, to whoever connects from now on.
+
+        @raise InvalidOption: clients know us by the name, or the key, that we have.
+        """
+        named = self.hostName is not None
+        same = successor.hostName == self.hostName
+        if not same or (not named and successor.fingerprint != self.fingerprint):
+            raise InvalidOption(
+                "--certificate: the new one has another name or key than clients know;"
+                " that takes a restart, and another URL."
+            )
+        self.fingerprint = successor.fingerprint
+        self.expires = successor.expires
+        self._sslContext = successor._sslContext
 
     def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
         """

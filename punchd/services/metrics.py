@@ -86,6 +86,13 @@ class RendezvousCollector(Collector):
         )
         info.add_metric([punchd.__version__], 1)
         yield info
+        expires = self._rendezvous.certificateExpires
+        if expires is not None:
+            yield GaugeMetricFamily(
+                "punchd_certificate_expiry_timestamp_seconds",
+                "When the certificate of --certificate expires.",
+                value=expires,
+            )
 
     def _relay(self) -> Iterator[Any]:
         rendezvous = self._rendezvous

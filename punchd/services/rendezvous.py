@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from twisted.application.service import Service
@@ -34,6 +35,7 @@ from .drain import Drain
 from .entrance import EntranceFactory
 from .places import Place, firsts, textOf
 from .registrar import Offering, Registrar
+from .relaylog import RelayLog
 from .relayports import RelayPorts, RelayReceiver
 from .settings import Settings as Settings
 from .state import StateFolder
@@ -102,6 +104,7 @@ class Rendezvous(Service):
         if self.workers is not None:
             self.traffic.elsewhere = self.workers.living
         self._relayPorts: RelayPorts | None = None
+        self._relayLog = RelayLog(self.directory)
         self._drain = Drain(self._clock, settings.drain, self._busy)
         self._relaySecret: bytes = network.entropy(32)
 
@@ -124,6 +127,14 @@ class Rendezvous(Service):
             for name, count in each.counters.items() if each is not None else ():
                 found[f"{part}: {name}"] += count
         return found
+
+    @property
+    def certificateExpires(self) -> float | None:
+        """
+        When the certificate of an authority does, in seconds since 1970; L{None}
+        without one.
+        """
+        return self._credentials.expires
 
     @property
     def connections(self) -> int:
@@ -170,6 +181,9 @@ class Rendezvous(Service):
     def _ready(self, _: object = None) -> None:
         if self._state is not None:
             self._state.write("url", f"{self.url}\n".encode("ascii"))
+        if self._credentials.expires is not None:
+            until = datetime.fromtimestamp(self._credentials.expires, UTC)
+            self.log.info("the certificate is good until {until}", until=str(until))
         self.log.info("ready: {url}", url=str(self.url), event="ready")
 
     def stopService(self) -> Deferred[None]:
@@ -179,6 +193,14 @@ class Rendezvous(Service):
         """
         super().stopService()
         self.url = None
+        self.log.info(
+            "stopping: {clients} clients are told, and {allocations} relayed addresses"
+            " may go on for {seconds:g} s",
+            clients=len(self.directory),
+            allocations=self.traffic.count(self._living()),
+            seconds=self._settings.drain,
+            event="stopping",
+        )
         if self._relayPorts is not None:
             self._relayPorts.full = True
         if self.workers is not None:
@@ -198,13 +220,18 @@ class Rendezvous(Service):
         @return: whether anything is relayed for somebody who is here.
         """
         presences = self.directory.presenceOf
-        living = self.relay.allocations() if self.relay is not None else ()
-        names = {each.username for each in living}
+        names = {each.username for each in self._living()}
         for name in names.union(self.workers.usernames() if self.workers else ()):
             presence = presences(handleOf(name))
             if presence is None or presence.connection is not None:
                 return True
         return False
+
+    def _living(self) -> Sequence[Any]:
+        """
+        @return: the allocations of this process.
+        """
+        return () if self.relay is None else list(self.relay.allocations())
 
     def _close(self) -> Deferred[None]:
         closing = [self.registrar.stop(CLOSING)]
@@ -342,29 +369,11 @@ class Rendezvous(Service):
             self._relayPorts.sendWhole(event.datagram)
         elif isinstance(event, AllocationOpened):
             self.traffic.allocationOpened(event)
-            self.log.info(
-                "relaying at {relayed}",
-                relayed=textOf(event.relayed),
-                handle=handleOf(event.username),
-                transport=event.transport,
-                event="allocation-opened",
-            )
+            self._relayLog.opened(event)
         elif isinstance(event, AllocationClosed):
             self.traffic.allocationClosed(event)
             self._drain.look()
-            self.log.info(
-                "relayed at {relayed}: {bytes} bytes",
-                relayed=textOf(event.relayed),
-                handle=handleOf(event.username),
-                transport=event.transport,
-                reason=event.reason,
-                bytes=event.sentBytes + event.receivedBytes,
-                sentPackets=event.sentPackets,
-                sentBytes=event.sentBytes,
-                receivedPackets=event.receivedPackets,
-                receivedBytes=event.receivedBytes,
-                event="allocation-closed",
-            )
+            self._relayLog.closed(event)
 
     def sighted(self, presence: Presence, address: Address) -> None:
         """

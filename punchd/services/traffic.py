@@ -74,6 +74,12 @@ class Traffic:
                 passed[kind, name] += value
         return now, passed
 
+    def count(self, living: Iterable[Allocation]) -> int:
+        """
+        @return: how many live, here and elsewhere.
+        """
+        return self.totals(living)[0].total()
+
     def lost(self, living: Iterable[Living]) -> None:
         """
         Another process has ended without saying what became of these.

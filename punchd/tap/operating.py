@@ -5,7 +5,7 @@ The rendezvous as a program: signals, metrics, and what its supervisor is told.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from twisted.application.service import MultiService
@@ -35,11 +35,12 @@ class Server(MultiService):
         program: str,
         reactor: Any,
         rendezvous: Rendezvous,
-        reload: Callable[[], None],
+        reload: Callable[[], Iterable[str]],
     ) -> None:
         """
         @param program: the name of the command.
-        @param reload: reads files again, or raises L{PunchError} and changes nothing.
+        @param reload: reads files again, or raises L{PunchError} and changes nothing;
+            gives the names of options that have changed in vain.
         """
         super().__init__()
         self.rendezvous = rendezvous
@@ -116,7 +117,8 @@ class Server(MultiService):
 
     def _reloadSaying(self) -> None:
         try:
-            self._reload()
+            for name in self._reload():
+                self.log.warn("--{name} takes a restart to change", name=name)
         except PunchError as e:
             self.log.warn("Nothing was changed: {error}", error=str(e))
 

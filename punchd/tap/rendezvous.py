@@ -252,6 +252,22 @@ class Options(CommandOptions):
             raise InvalidOption(str(e)) from e
         return fresh
 
+    def fixed(self) -> dict[str, Any]:
+        """
+        @return: what takes a restart to change, by option.
+        """
+        return {name: self[name] for name in self} | {
+            "listen": self.places,
+            "public": self.publics,
+            "alternate-port": self.alternatePort,
+            "relay-ports": self.relayPorts,
+            "realm": self.realm,
+            "drain": self.drain,
+            "directory": self.kept,
+            "workers": self.processes,
+            "events": self.sinks,
+        }
+
     def settings(self, network: Any = None) -> Settings:
         """
         @param network: what guards are made with.
@@ -292,19 +308,23 @@ def makeService(options: Options, reactor: Any = None) -> IService:
             options["state"] or os.path.join(defaultPath(), "rendezvous")
         )
         folder.lock()
+        identity = folder.identity()
         credentials = ServerCredentials(
-            folder.identity(), certificate, options["certificate"] or ""
+            identity, certificate, options["certificate"] or ""
         )
         guards = [Exchangeable(each) for each in settings.guards]
         peers = Exchangeable(settings.peers)
         settings = replace(settings, guards=guards, peers=peers)
         rendezvous = Rendezvous(network, credentials, settings, folder)
 
-        def reload() -> None:
+        def reload() -> list[str]:
             fresh = options.again()
             if fresh.admissions != options.admissions:
                 raise InvalidOption("--admit takes a restart to change.")
             successors = fresh.guards(network)
+            path = options["certificate"]
+            if path is not None:
+                credentials.become(ServerCredentials(None, _read(path), path))
             denied, limits = (
                 PeerNetworks(fresh.allowed, fresh.denied),
                 limitsOf(fresh.limits),
@@ -317,6 +337,8 @@ def makeService(options: Options, reactor: Any = None) -> IService:
                 (peers, denied),
                 limits,
             )
+            before, now = options.fixed(), fresh.fixed()
+            return [name for name in before if before[name] != now[name]]
 
         server = Server(PROGRAM, network.reactor, rendezvous, reload)
         if options["metrics"] is not None:

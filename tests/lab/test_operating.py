@@ -81,12 +81,15 @@ def test_signals(product, tmp_path):
         config.write_text('relay-deny = ["233.252.0.0/24"]\n')
         process.send_signal(signal.SIGHUP)
         said("What has changed in files holds now")
+        said("--drain takes a restart to change")
         process.send_signal(signal.SIGTERM)
         waitFor(
             lambda: "the rendezvous stops in 60" in running.log("a").read_text(),
             20,
             "the goodbye",
         )
+        said("stopping: 2 clients are told, and 2 relayed addresses may go on for 60 s")
+        assert f"for {running.ids['a']}" in log.read_text()
         assert echoed(sock, b"two") == b"two"
         assert process.poll() is None
         process.send_signal(signal.SIGTERM)

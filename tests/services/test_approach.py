@@ -19,6 +19,7 @@ from twisted.internet.protocol import Factory, Protocol
 from punchd.errors import (
     CertificateRejected,
     FingerprintMismatch,
+    InvalidOption,
     RendezvousUnreachable,
 )
 from punchd.net.tls import ServerCredentials
@@ -257,3 +258,32 @@ def test_authority(meeting: Meeting, tmp_path: Path) -> None:
     assert refusalOf(meeting, stranger).startswith("CertificateRejected: Nobody whom")
     meeting.network.advance(1)
     failureResultOf(stranger.link.whenRegistered(), CertificateRejected)
+
+
+def test_renewedCertificate(meeting: Meeting, tmp_path: Path) -> None:
+    """
+    A certificate that was renewed is shown to who comes from then on; one for another
+    name, or another key where the key is what clients know, is not taken.
+    """
+    first, _ = issue("meet.example", tmp_path)
+    credentials = ServerCredentials(None, first)
+    meeting.network.runUntil(meeting.rendezvous.stopService())
+    meeting.rendezvous = meeting.startRendezvous(credentials=credentials)
+    url = meeting.url
+    meeting.network.names["meet.example"] = ["203.0.113.10"]
+    second, authorities = issue("meet.example", tmp_path)
+    assert refusalOf(
+        meeting, meeting.addClient(1, url, authorities=authorities)
+    ).startswith("CertificateRejected")
+    renewed = ServerCredentials(None, second)
+    credentials.become(renewed)
+    assert meeting.rendezvous.certificateExpires == renewed.expires is not None
+    good = meeting.addClient(2, url, authorities=authorities)
+    meeting.network.runUntil(good.link.whenRegistered())
+    other, _ = issue("other.example", tmp_path)
+    for mine, theirs in (
+        (credentials, ServerCredentials(None, other)),
+        (ServerCredentials(IDENTITIES[0]), ServerCredentials(IDENTITIES[1])),
+    ):
+        with pytest.raises(InvalidOption, match="another name or key"):
+            mine.become(theirs)

@@ -74,6 +74,27 @@ def test_all() -> None:
 
 
 @pytest.mark.parametrize(
+    ("before", "after", "changed"),
+    [
+        ("drain = 1", "drain = 2", ["drain"]),
+        ("workers = 1", "workers = 2\nno-relay = true", ["no-relay", "workers"]),
+        ("", 'listen = "0.0.0.0:9"\nmetrics = "tcp:1"', ["listen", "metrics"]),
+        ("", 'relay-deny = "233.252.0.0/24"', []),
+    ],
+)
+def test_fixed(tmp_path: Path, before: str, after: str, changed: list[str]) -> None:
+    """
+    What takes a restart to change is known by name, and what does not is not in it.
+    """
+    file = tmp_path / "rendezvous.toml"
+    file.write_text(before)
+    options = parsed(f"--config={file}")
+    file.write_text(after)
+    now = options.again().fixed()
+    assert sorted(n for n, v in options.fixed().items() if now[n] != v) == changed
+
+
+@pytest.mark.parametrize(
     "argument",
     [
         "--listen=3478",
