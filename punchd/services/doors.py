@@ -61,7 +61,7 @@ class Doors:
         hosts: Collection[str],
     ) -> None:
         """
-        @param alternatePort: a second UDP port beside the first of each place.
+        @param alternatePort: a further UDP port on each address that is listened on.
         @param hosts: the local hosts that clients know.
 
         @raise PortUnavailable: a port cannot be had, and is not optional.
@@ -70,8 +70,10 @@ class Doors:
             for place in places:
                 self._openPlace(place)
             if alternatePort is not None:
-                for place in [each for each in self.places if each.udp]:
-                    if any(place.covers(host) for host in hosts):
+                udp = [each for each in self.places if each.udp]
+                there = {each.host for each in udp if each.port == alternatePort}
+                for place in {each.host: each for each in udp}.values():
+                    if place.host not in there and any(map(place.covers, hosts)):
                         self._openPlace(replace(place, port=alternatePort, tcp=False))
         except PortUnavailable:
             self.close()

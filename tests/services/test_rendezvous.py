@@ -58,6 +58,23 @@ def test_binding(change: int, source: tuple[str, int]) -> None:
     meeting.stop()
 
 
+@pytest.mark.parametrize("alternate", [3479, 5349])
+def test_alternateOfSeveral(alternate: int) -> None:
+    """
+    Where one address is listened on at several ports, the alternate one is opened
+    once, or is one of those.
+    """
+    places = [Place("0.0.0.0", 3478), Place("0.0.0.0", 5349)]
+    meeting = Meeting(Settings(places=places, alternatePort=alternate))
+    socket = Socket(meeting.network.addHost("asker", "192.0.2.5"))
+    for port in (3478, 5349, alternate):
+        socket.send(binding(), ("203.0.113.10", port))
+    meeting.network.advance(1)
+    asked = [each[2][1] for each in socket.received]
+    assert sorted(asked) == sorted((3478, 5349, alternate))
+    meeting.stop()
+
+
 def test_otherAddressIsServed(meeting: Meeting) -> None:
     """
     What is sent to the second address is answered from there.
