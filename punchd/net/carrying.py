@@ -14,8 +14,9 @@ from punchd.core import Address, Burst
 from punchd.turn.ways import Way
 
 from . import ancillary
+from .gso import batchSender
 from .lanes import HEAD, HEADER, Lane
-from .receiving import FEWER, NAME, NAMES, SLOTS, STRIDE, Reader, parsed
+from .receiving import NAME, NAMES, SLOTS, STRIDE, parsed
 from .reports import ReportingPort
 from .sending import SEGMENTS
 from .udp import BATCH, READS, Run, UDPPort
@@ -34,6 +35,8 @@ class Carrier(UDPPort):
 
     _reader: Any
     _reactor: Any
+    #: Who sends batches on.
+    batches: Any = batchSender(UDPPort._reader)
 
     def __init__(self, crowd: Any, *words: Any, **options: Any) -> None:
         """
@@ -77,9 +80,9 @@ class Carrier(UDPPort):
             segment, value, overflow = parsed(length, controls)
             if overflow:
                 self.counters["receive overflow"] = overflow
-        remote = remote[:2]
+        if len(remote) > 2:
+            remote = remote[:2]
         if segment < length:
-            self._slots = FEWER
             if self._carries(0, length, segment, remote, value):
                 return []
         elif self._carriesOne(length, remote, value, crowd.now):
@@ -129,10 +132,8 @@ class Carrier(UDPPort):
             left -= count
             if count < slots:
                 break
-        if total <= 1:
-            self._slots = 1
-        else:
-            self._slots = FEWER if coalesced else SLOTS
+        # A batch at a time goes through memory that is in the cache.
+        self._slots = 1 if coalesced or total <= 1 else SLOTS
         return runs
 
     def _failed(self, error: OSError) -> None:
@@ -265,25 +266,22 @@ class Carrier(UDPPort):
                     break
                 done += 1
         elif list(map(len, payloads)).count(first) == count <= SEGMENTS:
-            if self.sendSegments(payloads, first, first * count, control, remote):
+            size = first * count
+            if not self._queue and self.sender.sendSegments(
+                payloads, first, size, control, remote
+            ):
                 done = count
         if done < count:
             self.sendMany(Burst(payloads[done:], local, remote))
 
-    def sendSegments(
-        self,
-        vectors: Sequence[bytes | memoryview],
-        segment: int,
-        size: int,
-        control: list[ancillary.Control],
-        remote: Address,
-    ) -> bool:
+    def segments(self, segment: int, size: int) -> bool:
         """
-        @see: L{punchd.net.sending.Sender.sendSegments}.
+        @param segment: of each datagram, in bytes.
+        @param size: of a batch of them.
+
+        @return: whether it may be sent as one, by L{batches}.
         """
-        return not self._queue and self.sender.sendSegments(
-            vectors, segment, size, control, remote
-        )
+        return not self._queue and self.sender.segments(segment, size)
 
 
 class ListeningPort(Carrier):
@@ -391,4 +389,4 @@ def possible() -> bool:
     """
     @return: whether the system has what they are made of.
     """
-    return isinstance(UDPPort._reader, Reader)
+    return Carrier.batches is not None

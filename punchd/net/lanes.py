@@ -10,11 +10,13 @@ or an object for any datagram in it.
 from __future__ import annotations
 
 from struct import Struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from punchd.core import Burst
 from punchd.turn.ways import Way
 
+from . import ancillary
+from .gso import packedControls, packedName
 from .sending import SEGMENTS
 
 if TYPE_CHECKING:
@@ -24,10 +26,11 @@ if TYPE_CHECKING:
 HEAD: Final = Struct(">HH")
 #: Bytes of the header of ChannelData.
 HEADER: Final = 4
-#: Kinds of batches whose views are remembered.
-_KINDS: Final = 64
-
-_views: dict[tuple[int, int, int], list[memoryview]] = {}
+#: As what memory is looked at, to see headers that are so many bytes off a multiple
+#: of four from each other; and how many bytes that takes at a time.
+_WORDS: Final[tuple[tuple[Literal["I", "H", "B"], int], ...]] = (
+    *(("I", 4), ("B", 1), ("H", 2), ("B", 1)),
+)
 
 
 class Lane:
@@ -42,8 +45,11 @@ class Lane:
 
     __slots__ = (
         "_control",
+        "_name",
         "_port",
         "_remote",
+        "_segment",
+        "_told",
         "head",
         "pending",
         "prefix",
@@ -67,6 +73,9 @@ class Lane:
         self._port = port
         self._remote = way.remote
         self._control = port.sender.controlFor(way.local, way.remote)
+        self._name = packedName(port.family, way.remote)
+        # The control messages of batches, and for which size of a segment they are.
+        self._segment, self._told = 0, b""
 
     def prefixFor(self, size: int) -> bytes:
         """
@@ -140,26 +149,15 @@ class Lane:
         number, told = HEAD.unpack_from(data, start)
         if told != size or not size or full > SEGMENTS:
             return False
-        for at in range(start, start + HEADER):
-            if bytes(data[at:end:segment]).count(data[at]) != full:
-                return False
+        if not _alike(data, start, end, segment, full):
+            return False
         if rest and (
             rest <= HEADER or HEAD.unpack_from(data, end) != (number, rest - HEADER)
         ):
             return False
-        if not self.head:
-            vectors: list[Any] = _viewsOf(data, start, segment, HEADER)[:full]
-            if rest:
-                vectors.append(data[end + HEADER : end + rest])
-        else:
-            # The size in the header stays.
-            vectors = [self.head] * (2 * full)
-            vectors[1::2] = _viewsOf(data, start, segment, 2)[:full]
-            if rest:
-                vectors += self.head, data[end + 2 : end + rest]
-            size = segment
-        count = full + (rest > 0)
-        return self._batch(vectors, size, count, length - HEADER * count, now)
+        # The size in the header stays.
+        skip = 2 if self.head else HEADER
+        return self._batch(start, segment, full, rest, skip, self.head, self.head, now)
 
     def inward(
         self, data: memoryview, start: int, length: int, segment: int, now: float
@@ -172,41 +170,58 @@ class Lane:
         full, rest = divmod(length, segment)
         if full > SEGMENTS:
             return False
-        vectors: list[Any] = [self.prefixFor(segment)] * (2 * full)
-        vectors[1::2] = _viewsOf(data, start, segment, 0)[:full]
-        if rest:
-            vectors += (
-                self.prefixFor(rest),
-                data[start + length - rest : start + length],
-            )
-        count = full + (rest > 0)
-        return self._batch(vectors, segment + HEADER, count, length, now)
+        head = self.prefix if segment == self.size else self.prefixFor(segment)
+        last = self.head + rest.to_bytes(2, "big") if rest else b""
+        return self._batch(start, segment, full, rest, 0, head, last, now)
 
     def _batch(
-        self, vectors: list[Any], segment: int, count: int, size: int, now: float
+        self,
+        start: int,
+        segment: int,
+        full: int,
+        rest: int,
+        skip: int,
+        head: bytes,
+        last: bytes,
+        now: float,
     ) -> bool:
-        self.depart()
-        if self.way.room(now) < count:
-            return False
-        if not self._port.sendSegments(
-            vectors, segment, segment * count, self._control, self._remote
+        """
+        @see: L{punchd.net.gso.BatchSender.send}.
+        """
+        if self.pending:
+            self.depart()
+        port, way = self._port, self.way
+        count = full + 1 if rest else full
+        length = segment - skip + len(head)
+        if (
+            count > SEGMENTS
+            or not port.segments(length, length * count)
+            or way.room(now) < count
         ):
             return False
-        self.way.passed(count, size)
+        if length != self._segment:
+            told = [*self._control, ancillary.segmentControl(length)]
+            self._segment, self._told = length, packedControls(told)
+        if not port.batches.send(
+            *(port.fileno(), start, segment, full, rest, skip, head, last),
+            *(self._name, self._told),
+        ):
+            return False
+        header = HEADER if skip else 0
+        way.passed(count, full * segment + rest - count * header)
         return True
 
 
-def _viewsOf(data: memoryview, start: int, segment: int, skip: int) -> list[memoryview]:
+def _alike(data: memoryview, start: int, end: int, segment: int, count: int) -> bool:
     """
-    @return: as many segments as a batch may have, each without its first bytes.
+    @param start: on a border of four bytes.
+
+    @return: whether all of the segments begin with the same header.
     """
-    key = start, segment, skip
-    views = _views.get(key)
-    if views is None:
-        if len(_views) >= _KINDS:
-            _views.clear()
-        views = _views[key] = [
-            data[at + skip : at + segment]
-            for at in range(start, start + SEGMENTS * segment, segment)
-        ]
-    return views
+    form, width = _WORDS[segment % HEADER]
+    words = data if width == 1 else data.cast(form)
+    for at in range(start, start + HEADER, width):
+        found = words[at // width : end // width : segment // width]
+        if found.tobytes() != data[at : at + width].tobytes() * count:
+            return False
+    return True

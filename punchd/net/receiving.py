@@ -146,20 +146,20 @@ class Reader:
         self._controls = memoryview(bytearray(SLOTS * _CONTROLS))
         vectors = bytearray(SLOTS * _VECTOR.size)
         headers = bytearray(SLOTS * _HEADER.size)
-        self._address = _addressOf(headers)
+        self._address = addressOf(headers)
         for slot in range(SLOTS):
             _VECTOR.pack_into(
                 vectors,
                 slot * _VECTOR.size,
-                _addressOf(self.data) + slot * STRIDE,
+                addressOf(self.data) + slot * STRIDE,
                 _ROOM,
             )
             _HEADER.pack_into(
                 headers,
                 slot * _HEADER.size,
-                *(_addressOf(self._names) + slot * NAME, NAME),
-                *(_addressOf(vectors) + slot * _VECTOR.size, 1),
-                *(_addressOf(self._controls) + slot * _CONTROLS, _CONTROLS),
+                *(addressOf(self._names) + slot * NAME, NAME),
+                *(addressOf(vectors) + slot * _VECTOR.size, 1),
+                *(addressOf(self._controls) + slot * _CONTROLS, _CONTROLS),
                 *(0, 0),
             )
         self._vectors = vectors
@@ -281,8 +281,9 @@ class Reader:
         return segment, value, overflow
 
 
-def _addressOf(buffer: Any) -> int:
+def addressOf(buffer: Any) -> int:
     """
-    @return: where it is in memory; it must live as long as that is used.
+    @return: where it is in memory; it must live, and keep its size, as long as that is
+        used.
     """
     return ctypes.addressof(ctypes.c_char.from_buffer(buffer))

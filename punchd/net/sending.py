@@ -215,6 +215,15 @@ class Sender:
         mayBeTooBig = size > SAFE_SEGMENT and error.errno != errno.EIO
         self._segmentLimit = size - 1 if mayBeTooBig else 0
 
+    def segments(self, segment: int, size: int) -> bool:
+        """
+        @param segment: of each datagram of a run, in bytes.
+        @param size: of all of it.
+
+        @return: whether it may leave as one.
+        """
+        return segment <= self._segmentLimit and size <= SEGMENTED
+
     def sendSegments(
         self,
         vectors: Sequence[bytes | memoryview],
@@ -232,7 +241,7 @@ class Sender:
 
         @return: whether that was done; otherwise nothing was.
         """
-        if segment > self._segmentLimit or size > SEGMENTED:
+        if not self.segments(segment, size):
             return False
         told = _SEGMENT_CONTROLS.get(segment) or _segmentControl(segment)
         try:

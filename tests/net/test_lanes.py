@@ -198,18 +198,18 @@ def test_single(scene: Scene, count: int) -> None:
 
 
 @pytest.mark.parametrize("last", [100, 7, 0])
-@pytest.mark.parametrize("together", [1, 3])
-def test_batches(scene: Scene, last: int, together: int) -> None:
+@pytest.mark.parametrize(("together", "full"), [(1, 100), (3, 100), (2, 101), (1, 102)])
+def test_batches(scene: Scene, last: int, together: int, full: int) -> None:
     """
     Batches pass, with a last datagram that is shorter or not.
     """
-    payloads = [bytes([each]) * 100 for each in range(20)]
+    payloads = [bytes([each]) * full for each in range(20)]
     if last < 100:
         payloads.append(b"l" * last) if last else None
     frames = [channelData(CHANNEL, each) for each in payloads]
     for _ in range(together):
-        scene.sends(True, frames, 104)
-        scene.sends(False, payloads, 100)
+        scene.sends(True, frames, full + 4)
+        scene.sends(False, payloads, full)
     scene.run()
     assert scene.gets(True, together * len(payloads)) == together * payloads
     assert scene.gets(False, together * len(payloads)) == together * frames
@@ -219,26 +219,35 @@ def test_batches(scene: Scene, last: int, together: int) -> None:
     assert scene.account.sentPackets == together * len(payloads)
 
 
-def test_strangeBatches(scene: Scene) -> None:
+@pytest.mark.parametrize("size", [8, 9, 10, 11])
+def test_strangeBatches(scene: Scene, size: int) -> None:
     """
     A batch of more than one channel, or with a length that is wrong, is for the
     relay to look at; in order, and whole.
     """
-    good = [channelData(CHANNEL, bytes([each]) * 10) for each in range(6)]
+    good = [channelData(CHANNEL, bytes([each]) * size) for each in range(6)]
+    expected: list[bytes] = []
     for at, bad in (
-        (3, channelData(CHANNEL + 1, b"x" * 10)),
-        (2, b"\x40\0\0\x09" + b"x" * 10),
-        (5, b"\x40\0\0\x0b" + b"x" * 10),
-        (0, b"\x40\0\0\x09" + b"x" * 10),
+        (3, channelData(CHANNEL + 1, b"x" * size)),
+        (4, channelData(CHANNEL + 0x100, b"x" * size)),
+        (2, bytes([0x40, 0, 0, size - 1]) + b"x" * size),
+        (1, bytes([0x40, 0, 1, size]) + b"x" * size),
+        (5, bytes([0x40, 0, 0, size + 1]) + b"x" * size),
+        (0, bytes([0x40, 0, 0, size - 1]) + b"x" * size),
     ):
         frames = [*good[:at], bad, *good[at + 1 :]]
-        scene.sends(True, frames, 14)
-        scene.run()
-        assert scene.relay.got[-6:] == frames or not scene.listening.coalescing
+        scene.sends(True, frames, size + 4)
+        expected += frames
     if scene.listening.coalescing:
-        scene.sends(True, [*good, b"\x40\0\0\x08abc"], 14)
-        scene.run()
-        assert scene.relay.got[-1] == b"\x40\0\0\x08abc"
+        frames = [*good, b"\x40\0\0\x07abc"]
+        scene.sends(True, frames, size + 4)
+        expected += frames
+    scene.run()
+    if scene.listening.coalescing:
+        assert scene.relay.got == expected
+    else:
+        # One by one, those of other channels and those that are cut off stay here.
+        assert len(scene.relay.got) == 4
 
 
 def test_strangers(scene: Scene) -> None:
