@@ -4,18 +4,25 @@ Datagrams to and from a relayed address.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from punchd.core import Address, Burst, Datagram
-from punchd.turn.client import PermissionFailed, RelayedDatagram
+from punchd.turn.client import AllocationLost, PermissionFailed, RelayedDatagram
 from punchd.turn.runclient import RelayedRun
 
 from .attempt import Attempt
 from .punching import PunchingSocket
 from .udp import Run
 from .wishes import Wishes
+
+#: Seconds for which an address is offered once there is a better one: the peers have
+#: to be told, and paths have to be proven.  What peers send there passes for as long
+#: again, until they have noticed.
+HANDOVER: Final = 5.0
 
 
 class Carriage:
@@ -128,3 +135,59 @@ class Carriage:
         """
         self._arrived = []
         self._socket.removeRelay(self.relayed)
+
+
+class Former:
+    """
+    I keep the relayed address before the present one for a while.
+
+    @ivar carriage: what carries its datagrams, while there is one.
+    @ivar onLeft: called with an address when it is not to be used any more.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self.carriage: Carriage | None = None
+        self.onLeft: Callable[[Address], object] = lambda relayed: None
+        self._clock = clock
+        self._leaving: IDelayedCall | None = None
+
+    def keep(self, carriage: Carriage) -> None:
+        """
+        There is a better one than this now.
+        """
+        self.leave()
+        self.carriage = carriage
+        self._leaving = self._clock.callLater(HANDOVER, self._withdraw)
+
+    def _withdraw(self) -> None:
+        """
+        Send nothing from there any more; what is sent there passes on.
+        """
+        self._leaving = self._clock.callLater(HANDOVER, self.leave)
+        if self.carriage is not None:
+            self.onLeft(self.carriage.relayed)
+
+    def happened(self, attempt: Attempt, event: object) -> bool:
+        """
+        @return: whether the event of this attempt was mine.
+        """
+        if self.carriage is None or self.carriage.attempt is not attempt:
+            return False
+        if isinstance(event, AllocationLost):
+            self.leave()
+        else:
+            self.carriage.happened(event)
+        return True
+
+    def leave(self) -> None:
+        """
+        Give it back.
+        """
+        leaving, self._leaving = self._leaving, None
+        if leaving is not None and leaving.active():
+            leaving.cancel()
+        carriage, self.carriage = self.carriage, None
+        if carriage is not None:
+            self.onLeft(carriage.relayed)
+            carriage.end()
+            carriage.attempt.abandon()

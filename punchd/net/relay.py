@@ -18,12 +18,13 @@ from punchd.interfaces import IRunReceiver
 from punchd.turn.client import Allocated, AllocationLost
 
 from .attempt import Attempt
-from .carriage import Carriage
+from .carriage import Carriage, Former
+from .chances import SILENT, Chances
 from .legs import makeLeg
 from .proxy import ProxyFor, noProxy
 from .punching import PunchingSocket
 from .race import Complaints, Race
-from .relaytimes import Idleness, Replacement
+from .relaytimes import Idleness, Replacement, Return
 from .runs import RunReceiver
 from .udp import Run
 from .ways import RelayCredentials, Way
@@ -31,11 +32,6 @@ from .wishes import Wishes
 
 __all__ = ["Relay", "RelayCredentials"]
 
-#: Seconds before the next way to the relay is tried as well, at the least.
-HEAD_START: Final = 0.25
-#: Seconds after which a server that has not been heard over UDP is thought not to
-#: be reached by it.
-SILENT: Final = 1.0
 #: Seconds for which an allocation is kept that nobody uses.
 IDLE: Final = 300.0
 
@@ -47,10 +43,8 @@ class Relay(RunReceiver):
     allocation until it has been idle for long.
 
     @ivar onChanged: called when L{relayed} has changed.
-    @ivar credentials: those for the relay of the rendezvous.
-    @ivar udpHeard: whether the rendezvous answers over UDP.
-    @ivar rtt: seconds to the rendezvous and back over UDP, if known.
-    @ivar preferred: the L{kind<Way.kind>} of way that was the best here before.
+    @ivar chances: what is known of the ways to relays.
+    @ivar former: the address before this one, which is kept for a while.
     @ivar wishes: whom to let in, for whom; true if there is anything.
     """
 
@@ -66,29 +60,27 @@ class Relay(RunReceiver):
         *,
         proxyFor: ProxyFor = noProxy,
         wishes: Wishes | None = None,
+        heardAt: Callable[[], float | None] = lambda: None,
     ) -> None:
         """
         @param ways: how to get to relays, in the order in which to try.
+        @param heardAt: tells when the rendezvous has answered over UDP last.
         @param wishes: what is wanted of it already.
         """
         self.onChanged = onChanged
-        self.credentials: RelayCredentials | None = None
-        self.udpHeard = False
-        self.rtt: float | None = None
-        self.preferred = ""
-        self._ways = list(ways)
+        self.chances = Chances(clock, ways)
+        self.former = Former(clock)
         self._proxyFor = proxyFor
         self._socket = socket
         self._clock = clock
         self._entropy = entropy
-        self._since = clock.seconds()
-        self._best: Way | None = None
         self._race: Race | None = None
         self._carriage: Carriage | None = None
         # All that may get something by the punching socket.
         self._udp: list[Attempt] = []
         self._idleness = Idleness(clock, IDLE, self.giveBack)
         self._replacement = Replacement(clock, self._lives, self._raceStreams)
+        self._return = Return(clock, heardAt, self._raceUDP)
         self.wishes = wishes or Wishes()
         self._waiting: list[Deferred[Address]] = []
         self._complaints = Complaints()
@@ -99,17 +91,18 @@ class Relay(RunReceiver):
         How to get to relays; with none, nothing new is allocated, and what there is
         lasts for as long as it can.
         """
-        return self._ways
+        return self.chances.ways
 
     @ways.setter
     def ways(self, ways: Sequence[Way]) -> None:
-        if list(ways) != self._ways:
-            self._ways = list(ways)
-            self._since = self._clock.seconds()
-            carriage = self._carriage
-            if ways and carriage and carriage.attempt.way not in self._ways:
-                # Another rendezvous: its relay knows nothing of us.
-                carriage.attempt.lost("the rendezvous is another one")
+        if list(ways) == self.chances.ways:
+            return
+        self.chances.use(ways)
+        carriage = self._carriage
+        if ways and carriage and carriage.attempt.way not in ways:
+            # Another rendezvous: its relay knows nothing of us.
+            carriage.attempt.lost("the rendezvous is another one")
+        self._returnIfBetter()
 
     @property
     def way(self) -> Way | None:
@@ -137,37 +130,29 @@ class Relay(RunReceiver):
             waiting.callback(self.relayed)
             self._watch()
             return waiting
-        ways = self._order()
+        ways = self.chances.order()
         if not ways:
             waiting.errback(RelayRefused("The rendezvous offers no relay."))
             return waiting
         self._waiting.append(waiting)
         if self._race is None:
-            make, won, failed = self._makeAttempt, self._won, self._failed
-            self._race = Race(self._clock, ways, self._headStart, make, won, failed)
+            self._race = self._raceOf(ways, self._won, self._failed)
             self._race.begin()
         return waiting
 
     # --- the race
 
-    def _order(self) -> list[Way]:
-        ways = [w for w in self._ways if w.credentials or self.credentials]
-        best = self._best
-        if best is None and not self.udpHeard:
-            best = next((way for way in ways if way.kind == self.preferred), None)
-        if best in ways and best.transport != "udp":
-            ways.remove(best)
-            ways.insert(0, best)
-        return ways
-
-    def _headStart(self, way: Way) -> float:
-        silent = self._clock.seconds() - self._since >= SILENT and not self.udpHeard
-        if way.transport == "udp" and silent:
-            return 0.0
-        return max(HEAD_START, 3 * (self.rtt or 0.0))
+    def _raceOf(
+        self,
+        ways: Sequence[Way],
+        won: Callable[[Attempt, Allocated], None],
+        failed: Callable[[RelayRefused], None],
+    ) -> Race:
+        start, make = self.chances.headStart, self._makeAttempt
+        return Race(self._clock, ways, start, make, won, failed)
 
     def _makeAttempt(self, way: Way) -> Attempt:
-        credentials = way.credentials or self.credentials
+        credentials = way.credentials or self.chances.credentials
         assert credentials is not None
         attempt = Attempt(
             way,
@@ -175,7 +160,7 @@ class Relay(RunReceiver):
             credentials,
             self._clock,
             self._entropy,
-            self.rtt,
+            self.chances.rtt,
             self._happened,
             self._flush,
         )
@@ -186,7 +171,7 @@ class Relay(RunReceiver):
 
     def _won(self, attempt: Attempt, event: Allocated) -> None:
         self._race = None
-        self._best = attempt.way
+        self.chances.best = attempt.way
         self._carriage = Carriage(attempt, event.relayed, self._socket, self.wishes)
         self.log.info(
             "Relayed address {host}:{port}, {way}",
@@ -200,6 +185,7 @@ class Relay(RunReceiver):
             waiter.callback(event.relayed)
         self._watch()
         self.onChanged()
+        self._returnIfBetter()
 
     def _failed(self, refusal: RelayRefused) -> None:
         self._race = None
@@ -222,7 +208,7 @@ class Relay(RunReceiver):
         if not attempt.leg.stillOurs(hosts):
             attempt.lost("this machine has other addresses")
         else:
-            self._replacement.ask(attempt, max(SILENT, 6 * (self.rtt or 0.0)))
+            self._replacement.ask(attempt, max(SILENT, 6 * (self.chances.rtt or 0.0)))
 
     def doubt(self) -> None:
         """
@@ -244,23 +230,29 @@ class Relay(RunReceiver):
             before.attempt.drop()
             self._won(attempt, event)
 
-        ways = [way for way in self._order() if way.transport != "udp"]
-        make = self._makeAttempt
-        return Race(self._clock, ways, self._headStart, make, won, lambda why: None)
+        return self._raceOf(self.chances.streams(), won, lambda why: None)
 
-    def unheard(self) -> None:
+    def _returnIfBetter(self) -> None:
         """
-        Whether the rendezvous answers over UDP is to be found out anew.
+        Look whether UDP works again where it did not.
         """
-        self.udpHeard = False
-        self._since = self._clock.seconds()
+        if self.chances.better(self.way):
+            self._return.begin()
+        else:
+            self._return.stop(Attempt.abandon)
 
-    def networkChanged(self) -> None:
-        """
-        What was the best way may be none any more.
-        """
-        self._best, self.preferred = None, ""
-        self.unheard()
+    def _raceUDP(self) -> Race:
+        def won(attempt: Attempt, event: Allocated) -> None:
+            before, self._carriage = self._carriage, None
+            if before is not None:
+                # Paths are proven on the new one while the old one carries them.
+                self.former.keep(before)
+            self._won(attempt, event)
+
+        def failed(why: RelayRefused) -> None:
+            self._return.failed()
+
+        return self._raceOf(self.chances.better(self.way), won, failed)
 
     def _watch(self) -> None:
         """
@@ -288,8 +280,9 @@ class Relay(RunReceiver):
         """
         new = self.wishes.add(user, hosts)
         self._watch()
-        if new and self._carriage is not None:
-            self._carriage.permit()
+        for carriage in (self._carriage, self.former.carriage) if new else ():
+            if carriage is not None:
+                carriage.permit()
 
     def forget(self, user: object) -> None:
         """
@@ -312,14 +305,18 @@ class Relay(RunReceiver):
         self._flush()
 
     def _flush(self) -> None:
-        if self._carriage is not None:
-            self._carriage.flush()
+        for carriage in (self._carriage, self.former.carriage):
+            if carriage is not None:
+                carriage.flush()
 
     def _happened(self, attempt: Attempt, event: object) -> None:
         carriage = self._carriage
+        if self.former.happened(attempt, event):
+            return
         if carriage is None or attempt is not carriage.attempt:
             self._complaints.hear(attempt, event)
             self._replacement.happened(attempt, event)
+            self._return.happened(attempt, event)
             if self._race is not None:
                 self._race.happened(attempt, event)
         elif isinstance(event, AllocationLost):
@@ -334,6 +331,8 @@ class Relay(RunReceiver):
     # --- the end
 
     def _forget(self) -> None:
+        self._return.stop(Attempt.abandon)
+        self.former.leave()
         carriage, self._carriage = self._carriage, None
         if carriage is not None:
             carriage.end()

@@ -1,6 +1,6 @@
 """
-What becomes of a relayed address with time: nobody uses it any more, or nobody
-knows whether it lives.
+What becomes of a relayed address with time: nobody uses it any more, nobody knows
+whether it lives, or there may be a better one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,12 @@ from .race import Race
 
 #: Seconds beyond four round trips for an answer while a path is in doubt.
 MARGIN: Final = 0.15
+#: Seconds after which it is looked whether UDP works again; twice as long each time
+#: that it did not last, up to a limit.
+LOOK: Final = 10.0
+SELDOM: Final = 640.0
+#: Seconds for which it lasts if it does.
+STEADY: Final = 120.0
 
 
 class Idleness:
@@ -90,6 +96,87 @@ class Replacement:
         if not self._lives():
             self._race = self._make()
             self._race.begin()
+
+    def happened(self, attempt: Attempt, event: object) -> None:
+        """
+        An attempt has an event; it may be mine.
+        """
+        if self._race is not None:
+            self._race.happened(attempt, event)
+
+    def stop(self, end: Callable[[Attempt], None]) -> None:
+        """
+        It is not needed any more.
+
+        @param end: ends one attempt.
+        """
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and waiting.active():
+            waiting.cancel()
+        race, self._race = self._race, None
+        if race is not None:
+            race.stop(end)
+
+
+class Return:
+    """
+    I race for an address by UDP while we have one by something else, once UDP is
+    known to work.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        heardAt: Callable[[], float | None],
+        make: Callable[[], Race],
+    ) -> None:
+        """
+        @param heardAt: tells when anything came over UDP last.
+        @param make: makes the race.
+        """
+        self._clock = clock
+        self._heardAt = heardAt
+        self._make = make
+        self._waiting: IDelayedCall | None = None
+        self._race: Race | None = None
+        self._since = 0.0
+        # When it was tried last.
+        self._began = float("-inf")
+        self._pause = LOOK
+
+    def begin(self) -> None:
+        """
+        There is an address by something else than UDP now.
+        """
+        self.stop(Attempt.abandon)
+        now = self._clock.seconds()
+        self._pause = self._next() if now - self._began < STEADY else LOOK
+        self._wait(self._pause)
+
+    def failed(self) -> None:
+        """
+        UDP did not lead to an address.
+        """
+        self._race = None
+        self._pause = self._next()
+        self._wait(self._pause)
+
+    def _next(self) -> float:
+        return min(SELDOM, 2 * self._pause)
+
+    def _wait(self, seconds: float) -> None:
+        self._since = self._clock.seconds()
+        self._waiting = self._clock.callLater(seconds, self._look)
+
+    def _look(self) -> None:
+        heard = self._heardAt()
+        if heard is None or heard <= self._since:
+            self._waiting = self._clock.callLater(LOOK, self._look)
+            return
+        self._waiting = None
+        self._began = self._clock.seconds()
+        self._race = self._make()
+        self._race.begin()
 
     def happened(self, attempt: Attempt, event: object) -> None:
         """

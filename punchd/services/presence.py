@@ -55,6 +55,7 @@ class Presence(RunReceiver):
         self._servers: set[Address] = set()
         self._seen: dict[Address, Address] = {}
         self.relaying = Relaying(context)
+        self.relaying.heardAt = self._heardAt
         self._surveyed: tuple[Address, Address | None] | None = None
         self._observedHost = ""
         self.onSeen: Callable[[str], object] = lambda host: None
@@ -116,6 +117,13 @@ class Presence(RunReceiver):
                 found.append(mapped)
         opened = [each for each in gathering.opened if ":" not in each[0]]
         return found + [each for each in opened if each not in found]
+
+    def _heardAt(self) -> float | None:
+        """
+        @return: when the rendezvous has answered us over UDP last.
+        """
+        known: list[Observed] = [each.core for each in self._drivers]  # type: ignore[misc]
+        return max((each.heardAt for each in known if each.heardAt), default=None)
 
     def setKeepalive(self, seconds: float) -> None:
         """

@@ -37,6 +37,7 @@ class Relaying:
     @ivar proxyFor: gives the proxy that may lead to a host.
     @ivar foreign: ways to relays that the user named; they are tried first.
     @ivar onRelayed: called with the way by which a relay is reached.
+    @ivar heardAt: tells when the rendezvous has answered over UDP last.
     """
 
     log = Logger()
@@ -47,6 +48,7 @@ class Relaying:
         self.foreign: Sequence[Way] = ()
         self._preferred = ""
         self.onRelayed: Callable[[Way], object] = lambda way: None
+        self.heardAt: Callable[[], float | None] = lambda: None
         self._relay: Relay | None = None
         self._former: tuple[Relay, Address] | None = None
         self._formerServer: Address | None = None
@@ -80,9 +82,11 @@ class Relaying:
                 self._changed,
                 proxyFor=self.proxyFor,
                 wishes=None if before is None else before.wishes.copy(),
+                heardAt=lambda: self.heardAt(),
             )
+            self._relay.former.onLeft = context.gathering.relayGone
         self._relay.ways = ways
-        self._relay.preferred = self._preferred
+        self._relay.chances.preferred = self._preferred
         self._useCredentials(registration)
         context.relay = self._relay
         if self._relay.wishes:
@@ -139,7 +143,7 @@ class Relaying:
         relay, username = self._relay, registration.relayUsername
         if relay is None or username is None:
             return
-        relay.credentials = RelayCredentials(
+        relay.chances.credentials = RelayCredentials(
             username,
             registration.relayPassword or "",
             registration.realm or "",
@@ -173,7 +177,8 @@ class Relaying:
             self._leaving.reset(HANDOVER)
         gathering = self.context.gathering
         if moved or self._former is None:
-            gathering.relayChanged(relay.relayed, atOnce=not moved)
+            atOnce = not moved and relay.former.carriage is None
+            gathering.relayChanged(relay.relayed, atOnce=atOnce)
 
     def prefer(self, kind: str) -> None:
         """
@@ -182,7 +187,7 @@ class Relaying:
         """
         self._preferred = kind
         if self._relay is not None:
-            self._relay.preferred = kind
+            self._relay.chances.preferred = kind
 
     def heard(self, rtt: float | None) -> None:
         """
@@ -191,9 +196,9 @@ class Relaying:
         @param rtt: how soon, in seconds, if that could be measured.
         """
         if self._relay is not None:
-            self._relay.udpHeard = True
+            self._relay.chances.udpHeard = True
             if rtt is not None:
-                self._relay.rtt = rtt
+                self._relay.chances.rtt = rtt
 
     def received(self, runs: Sequence[Run]) -> None:
         """
@@ -207,7 +212,7 @@ class Relaying:
         Find out whether our relayed address is still ours.
         """
         if self._relay is not None:
-            self._relay.networkChanged()
+            self._relay.chances.networkChanged()
             if self._relay.wishes:
                 self._relay.check()
 
@@ -219,7 +224,7 @@ class Relaying:
         if renewing is not None:
             renewing.cancel()
         if self._relay is not None:
-            self._relay.unheard()
+            self._relay.chances.unheard()
 
     def stop(self) -> None:
         """

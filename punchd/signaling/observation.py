@@ -231,6 +231,13 @@ class Observed:
         return self._watches[0].rtt if self._watches else None
 
     @property
+    def heardAt(self) -> float | None:
+        """
+        When the first server has answered last, or L{None}.
+        """
+        return self._watches[0].heardAt if self._watches else None
+
+    @property
     def mapped(self) -> Address | None:
         """
         Where the first server sees us, or L{None}.

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import pytest
 
+from punchd.testing.lab import waitFor
+
 from .changing import Changing, report
-from .transfers import MB
+from .transfers import MB, Sink, Source, arrived
 
 #: Seconds for data to go on where all UDP is cut; a busy machine takes a bit longer.
 _SECONDS = 2.0 * 3
@@ -50,3 +52,45 @@ def test_udpIsCut(product, record_property):
     print(report([cut, back]))
     record_property("stall", round(cut.stall, 2))
     assert cut.stall < _SECONDS
+
+
+@pytest.mark.timeout(120)
+def test_relayReturnsToUDP(product, record_property):
+    """
+    A session that is relayed goes over TCP where all UDP is cut, and over UDP again
+    when that passes; 60 MB that flow all the time arrive as they were given.
+    """
+    running = product(
+        a=["--forward=tcp:9000=b/sink", "--path=relay"],
+        b=["--publish=sink=tcp:127.0.0.1:9000", "--path=relay"],
+    )
+    lab = running.lab
+    sink = Sink(lab.hostB, 9000)
+    sink.start()
+    source = Source(lab.hostA, 9000, 60 * MB, rate=MB, last=5 * MB)
+    source.start()
+
+    def reachedBy(transport):
+        def reached():
+            session = running.session("a")
+            return session is not None and session["path"]["transport"] == transport
+
+        waitFor(reached, 45, f"a relay by {transport}")
+        sink.whenHas(sink.count + MB)
+
+    running.whenPath("relayed")
+    reachedBy("udp")
+    lab.routerA.dropUDP()
+    reachedBy("tcp")
+    lab.routerA.restore()
+    sink.takeStall()
+    reachedBy("udp")
+    # The former address is given up meanwhile.
+    sink.whenHas(sink.count + 10 * MB)
+    stall = sink.takeStall()
+    source._rate = 0.0
+    source.finish()
+    arrived(source, sink, 100)
+    print(f"the longest silence on the way back to UDP: {stall:.2f} s")
+    record_property("stall", stall)
+    assert stall < _SECONDS

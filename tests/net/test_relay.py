@@ -98,13 +98,13 @@ def test_refused(pair: Pair) -> None:
     is told; with good ones there is.
     """
     relay = relayOf(pair)
-    good = relay.credentials
+    good = relay.chances.credentials
     assert good is not None
-    relay.credentials = None
+    relay.chances.credentials = None
     assert "offers no relay" in str(why(pair, relay.whenAllocated()))
-    relay.credentials = replace(good, password="wrong")
+    relay.chances.credentials = replace(good, password="wrong")
     assert why(pair, relay.whenAllocated()).code == 401
-    relay.credentials = replace(good, nonce=b"stale")
+    relay.chances.credentials = replace(good, nonce=b"stale")
     pair.network.runUntil(relay.whenAllocated(), 5.0)
 
 

@@ -130,9 +130,9 @@ def test_loserIsReleased() -> None:
     with ready("portrestricted") as (pair, relay):
         tcp = next(way for way in relay.ways if way.transport == "tcp")
         relay.ways = [tcp, UDP]
-        relay.rtt = None
+        relay.chances.rtt = None
         # By the time that TCP has its answer, that over UDP is on its way.
-        relay._headStart = lambda way: 0.06  # type: ignore[method-assign]
+        relay.chances.headStart = lambda way: 0.06  # type: ignore[method-assign]
         pair.network.runUntil(relay.whenAllocated(), 5.0)
         assert relay.way == tcp
         pair.network.advance(1.0)
@@ -168,11 +168,11 @@ def test_credentialsAreRenewed() -> None:
     with ready("portrestricted") as (pair, relay):
         relay.permit("somebody", ["192.0.2.130"])
         first = pair.network.runUntil(relay.whenAllocated(), 5.0)
-        before = relay.credentials
+        before = relay.chances.credentials
         assert pair.rendezvous.relay is not None
         (allocation,) = pair.rendezvous.relay.allocations()
         pair.network.advance(13 * 3600.0)
-        assert relay.credentials != before
+        assert relay.chances.credentials != before
         assert relay.relayed == first
         assert list(pair.rendezvous.relay.allocations()) == [allocation]
 
@@ -292,7 +292,7 @@ def test_UDPIsBlockedNow() -> None:
         pair.network.advance(10.0)
         assert relay.relayed == first
         router.blockUdp = True
-        relay.networkChanged()
+        relay.chances.networkChanged()
         relay.check()
         pair.network.advance(5.0)
         assert relay.relayed not in (None, first)

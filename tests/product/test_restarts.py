@@ -102,10 +102,10 @@ def test_relayCredentialsAreRenewed() -> None:
     with product("symmetric", "symmetric") as pair:
         before = pair.a.context.relay
         assert before is not None
-        assert before.credentials is not None
-        old = before.credentials.username
+        assert before.chances.credentials is not None
+        old = before.chances.credentials.username
         pair.network.advance(40_000.0)
-        assert before.credentials.username != old
+        assert before.chances.credentials.username != old
         firstByte(pair)
         pair.network.advance(2.0)
         assert pair.kinds() == ("relayed", "relayed")

@@ -105,3 +105,27 @@ def test_everythingIsCutForAMoment(seconds: float) -> None:
         assert _transports(pair) == ["udp", "udp"]
         assert [pair.a.gathering.relayed, pair.b.gathering.relayed] == relayed
         words.finish()
+
+
+@pytest.mark.parametrize("sides", ["A", "B", "AB"])
+def test_relayReturnsToUDP(sides: str) -> None:
+    """
+    When UDP passes again the relay is reached by it before long, too, with the former
+    address kept until paths over the new one work: nothing stops meanwhile.
+    """
+    with product("symmetric", "symmetric", options={"mode": "relay"}) as pair:
+        words = talk(pair, pace=0.05)
+        pair.network.advance(6.0)
+        assert _transports(pair) == ["udp", "udp"]
+        _cut(pair, sides)
+        pair.network.advance(30.0)
+        streams = [side in sides for side in "AB"]
+        assert [each != "udp" for each in _transports(pair)] == streams
+        for side in sides:
+            getattr(pair.scenario, f"side{side}").restore()
+        words.silence()
+        until(pair, lambda: _transports(pair) == ["udp", "udp"], 60.0)
+        pair.network.advance(20.0)
+        assert words.silence() < 0.3
+        assert pair.kinds() == RELAYED
+        words.finish()
