@@ -29,6 +29,10 @@ from .state import StateFolder
 AGREEING = 10.0
 LOOK = 0.05
 
+#: How long a program waits for a client that it has used to come back, in seconds,
+#: before it becomes the client itself, and so keeps the other one out.
+RETURNING = 5.0
+
 #: Pauses between attempts to offer a service again, in seconds.
 AGAIN = (0.1, 0.5, 1.0, 2.0, 5.0)
 
@@ -116,6 +120,8 @@ class Portal:
         self._own: Door | None = None
         self._stopOwn: Callable[[], Deferred[None]] | None = None
         self._trigger: Any = None
+        self._awaited = False
+        self._gone: float | None = None
 
     def check(self) -> None:
         """
@@ -138,8 +144,12 @@ class Portal:
         until = self._reactor.seconds() + AGREEING
         while self._own is None:
             if runs(self.folder):
+                self._awaited, self._gone = True, None
                 return Running(self._reactor, self.folder)
             self.check()
+            if self._mayReturn():
+                await deferLater(self._reactor, LOOK)
+                continue
             try:
                 self.folder.lock()
             except StateError:
@@ -193,6 +203,17 @@ class Portal:
         if not self.urls:
             self.urls = rememberedURLs(self.folder)
         return self.urls
+
+    def _mayReturn(self) -> bool:
+        """
+        @return: whether the client that we have used may be on its way back: it would
+            not come up if we took its place now.
+        """
+        if self._awaited:
+            now = self._reactor.seconds()
+            self._gone = now if self._gone is None else self._gone
+            self._awaited = now - self._gone < RETURNING
+        return self._awaited
 
     def _start(self) -> None:
         try:

@@ -145,6 +145,39 @@ async def test_twoAtOnce(folder: StateFolder) -> None:
 
 
 @ASYNC
+async def test_restartedClient(
+    folder: StateFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A client that is restarted finds its place free, though programs have used it; one
+    that stays away is replaced by a program.
+    """
+    from twisted.internet import reactor
+
+    own = Own()
+    controlled: Any = own
+    portal = _portal(folder, own, URL)
+    first = StateFolder(folder.path)
+    first.lock()
+    service = ControlService(reactor, first, controlled)
+    service.startService()
+    assert isinstance(await portal.door(), Running)
+    await service.stopService()
+    first.close()
+    waiting = Deferred.fromCoroutine(portal.door())
+    await deferLater(reactor, 0.2)
+    assert not waiting.called
+    first.lock()
+    service.startService()
+    assert isinstance(await waiting, Running)
+    await service.stopService()
+    first.close()
+    monkeypatch.setattr(portalModule, "RETURNING", 0.1)
+    assert await portal.door() is own
+    await portal.stop()
+
+
+@ASYNC
 async def test_lockNeverFreed(
     folder: StateFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
