@@ -109,7 +109,7 @@ def cellsOf(row: Row) -> list[str]:
 
 
 def _beside(row: Row) -> Iterable[list[str]]:
-    first = row.cell.name.replace(",", " × ")
+    first = row.name.replace(",", " × ")
     for name, found in row.found.items():
         direct = sum(each.direct for each in found)
         yield [

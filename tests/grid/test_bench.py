@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from bench.grid import _parser, planned
-from bench.results import Conditions, Results, Trial
+from bench.page import page as pageOf
+from bench.results import Conditions, Results, Row, Trial
 from punchd.testing.grid import grid
 from punchd.testing.trial import Outcome
 
@@ -141,6 +142,19 @@ def test_strategies() -> None:
     assert "punchd: relayed (relay)" in out
     assert "1 pairs, 0 as expected" in out
     assert "expected direct, found relayed" in out
+
+
+def test_beside() -> None:
+    """
+    The page tells beside other people's flows from without them.
+    """
+    cell = grid().named("portrestricted,sequential")
+    found = {"punchd": [Outcome(True, "direct", seconds=1.0)], "aioice": [Outcome()]}
+    rows = [Row(cell, "lab", foreign, found) for foreign in (0.0, 35.0)]
+    text = pageOf(rows, [], Conditions(0.025, 0.0, 0.0, 60.0))
+    [plain, beside] = [line for line in text.splitlines() if "×" in line]
+    assert plain.split("punchd")[0].strip() == "portrestricted × sequential"
+    assert beside.split("punchd")[0].strip() == "portrestricted × sequential +35/s"
 
 
 def test_predictors() -> None:
