@@ -5,6 +5,7 @@ Connectivity checks, the side that asks (RFC 8445, 7.2).
 from __future__ import annotations
 
 from punchd.core import Address, Datagram
+from punchd.stun.address import isPublic, packHost
 from punchd.stun.attributes import Attribute
 from punchd.stun.message import Message, MessageClass, Method, request
 
@@ -163,12 +164,11 @@ class Checker:
         """
         @return: the hop limit of a check: a small one for the first ones on a pair
             if the peer's NAT is closed yet, for there are NATs that give the port
-            of a packet that came too early to nobody any more.
+            of a packet that came too early to nobody any more, and firewalls that
+            shut out who sent one.
         """
         context = self._context
-        remote = pair.remote.type
-        beyond = remote is CandidateType.SRFLX or remote is CandidateType.PRFLX
-        if context.openerTtl is None or not beyond or pair.kind == "relayed":
+        if context.openerTtl is None or pair.kind == "relayed" or not _isBeyond(pair):
             return None
         if context.openersUntil is None:
             context.openersUntil = now + self._timing.answerTime
@@ -353,3 +353,16 @@ class Checker:
         )
         if checklist.learnLocal(candidate):
             self._context.events.append(LocalCandidateLearned(candidate))
+
+
+def _isBeyond(pair: CandidatePair) -> bool:
+    """
+    @return: whether the remote address is that of a NAT, or may be behind a firewall
+        of its own: over IPv6, one of another site (RFC 6177, section 2).
+    """
+    host = pair.remote.address[0]
+    if pair.remote.type is not CandidateType.HOST:
+        return pair.remote.type is not CandidateType.RELAY
+    if ":" not in host or not isPublic(host):
+        return False
+    return packHost(host)[:6] != packHost(pair.local.base[0])[:6]

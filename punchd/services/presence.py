@@ -136,10 +136,13 @@ class Presence(RunReceiver):
 
     def _measureTtl(self, *, again: bool = False) -> None:
         """
-        Firewalls for IPv6 let nobody's early packet take a port.
+        Over IPv4, if we have that: early packets matter more there, since NATs may
+        have them take a port.
         """
         context = self.context
-        servers = [each for each in context.servers if _family(each) == 4]
+        here = {_family(base) for base in context.gathering.hosts()}
+        known = [each for each in self._servers if _family(each) in here]
+        servers = sorted(known, key=lambda each: (_family(each), each))
         if servers and context.mode != "relay":
             mapped = [host for host, _ in context.gathering.mapped.values()]
             self.openerTtl.measure(

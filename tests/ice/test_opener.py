@@ -90,6 +90,27 @@ def test_notHosts() -> None:
     assert {ttl for _, ttl in ttls(agent, HOST, 0.1)} == {None}
 
 
+SITE = "2001:db8:a:1::2"
+
+
+@pytest.mark.parametrize(
+    ("remote", "opener"),
+    [("2001:db8:b:1::2", 2), ("2001:db8:a:2::2", None), ("fd00:1::2", None)],
+)
+def test_six(remote: str, opener: int | None) -> None:
+    """
+    Over IPv6, a host of another site may have a firewall that shuts out who comes
+    too early.
+    """
+    agent, _ = makeAgent(0.05)
+    agent.addLocalCandidate(hostCandidate((SITE, 5000)), 0.0)
+    far = (remote, 5000)
+    agent.addRemoteCandidate(hostCandidate(far), 0.0)
+    [first, *others] = [ttl for _, ttl in ttls(agent, far, 0.2)]
+    assert first == opener
+    assert {*others} == {None}
+
+
 def test_without() -> None:
     """
     Without a hop limit there is no opener.

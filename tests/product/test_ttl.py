@@ -4,22 +4,48 @@ What the client finds out about the way to the public network.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from punchd.signaling.url import RendezvousURL
+from punchd.testing.pair import Pair
 from tests.product.talk import product
 
 
 @pytest.mark.parametrize(
-    ("kind", "ttl"), [("open", 1), ("portrestricted", 2), ("cgnat", 3)]
+    ("kind", "ttl"),
+    [("open", 1), ("portrestricted", 2), ("cgnat", 3), ("ipv6", 2)],
 )
 def test_openerTtl(kind: str, ttl: int) -> None:
     """
-    The hop limit of openers follows from the NATs in a row.
+    The hop limit of openers follows from the NATs in a row, or from the firewalls.
     """
     with product(kind, "portrestricted") as pair:
         assert pair.a.context.openerTtl == ttl
         assert pair.b.context.openerTtl == 2
         assert pair.a.status()["nat"]["openerTtl"] == ttl
+
+
+class Six(Pair):
+    """
+    The rendezvous is reached over IPv6.
+    """
+
+    def urls(self) -> list[RendezvousURL]:
+        """
+        What the clients know.
+        """
+        return [replace(url, host="2001:db8::10") for url in super().urls()]
+
+
+def test_six() -> None:
+    """
+    Without IPv4, it is measured over IPv6.
+    """
+    with product("ipv6only", "ipv6", seen=False, make=Six) as pair:
+        assert pair.a.presence.openerTtl.found == 2
+        assert pair.a.context.openerTtl == 2
 
 
 def test_cost() -> None:
