@@ -12,7 +12,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import platformdirs
 
@@ -96,6 +96,7 @@ class StateFolder:
                 temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600
             )
             with os.fdopen(descriptor, "wb") as file:
+                self._give(descriptor)
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -169,11 +170,23 @@ class StateFolder:
 
     def _openLock(self, name: str) -> int:
         try:
-            return os.open(
+            descriptor = os.open(
                 self.file(name), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600
             )
+            self._give(descriptor)
         except OSError as e:
             raise _stateError(self.file(name), e) from e
+        return descriptor
+
+    def _give(self, descriptor: int) -> None:
+        """
+        Let a file that root has made belong to the folder's user: the client, which
+        runs as that one, has to read it.
+        """
+        folder, file = os.stat(self.path), os.fstat(descriptor)
+        # With a second name it may be a file from elsewhere.
+        if os.geteuid() == 0 and file.st_uid != folder.st_uid and file.st_nlink == 1:
+            os.fchown(descriptor, folder.st_uid, folder.st_gid)
 
     # --- who we are, and whom we know ---
 
@@ -185,7 +198,12 @@ class StateFolder:
         """
         # Two processes at once must not make two keys.
         with self.mutex():
-            return load(self.file("key.pem"))
+            identity = load(self.file("key.pem"))
+            with suppress(OSError):
+                file = os.open(self.file("key.pem"), os.O_RDONLY | os.O_NOFOLLOW)
+                self._give(file)
+                os.close(file)
+            return identity
 
     def resolve(self, text: str) -> str:
         """

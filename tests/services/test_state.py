@@ -217,3 +217,24 @@ def testControlSocketOfNobody(tmp_path: Path) -> None:
     """Where no client ever ran, there is still a path to name."""
     folder = StateFolder(str(tmp_path / ("d" * 100)))
     assert folder.controlSocket() == folder.file("control")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_filesOfRoot(tmp_path: Path) -> None:
+    """
+    What root does in the folder of a service's user leaves files that this user can
+    read; a file with a second name elsewhere stays whose it is.
+    """
+    path = tmp_path / "state"
+    path.mkdir(mode=0o700)
+    os.chown(path, 65534, 65534)
+    folder = StateFolder(str(path))
+    folder.identity()
+    folder.petnames.add("bob", "b" * 52)
+    owners = {each.name: each.stat().st_uid for each in path.iterdir()}
+    assert owners == dict.fromkeys(("key.pem", "peers", "mutex"), 65534)
+    (tmp_path / "other").touch()
+    os.link(tmp_path / "other", path / "lock")
+    folder.lock()
+    assert (tmp_path / "other").stat().st_uid == 0
+    folder.close()
