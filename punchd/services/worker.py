@@ -39,6 +39,7 @@ from punchd.stun.limit import PrefixLimit
 from punchd.turn.allocation import Allocation
 from punchd.turn.claims import Claim, Claims
 from punchd.turn.events import AllocationClosed, AllocationOpened, SendWhole
+from punchd.turn.limits import Spent
 from punchd.turn.neighbours import NeighbouredServer, Neighbours
 
 from .admission import RegisteredUsers
@@ -56,6 +57,8 @@ from .workerorders import (
     guardsOf,
     lodgerOf,
     recordOf,
+    spentOf,
+    spentRecords,
 )
 from .workerpipe import Pipe, unpack
 from .workerreceiver import receiverFor
@@ -115,6 +118,7 @@ class Worker:
             "changed": self._changed,
             "cede": self._cede,
             "ceded": self._ceded,
+            "spent": self._spentElsewhere,
         }
 
     def start(self) -> None:
@@ -161,6 +165,7 @@ class Worker:
             self.neighbours,
             self._told,
             Claims(orders.number, orders.processes, self._claim),
+            self._spent,
             realm=orders.realm,
             guards=[registered, *self._guards],
             ports=ports,
@@ -215,7 +220,16 @@ class Worker:
         if self.relay is not None and driver is not None:
             driver.call(self.relay.ceded, claimOf(record), reservedOf(found))
 
+    def _spentElsewhere(self, now: float, record: Any) -> None:
+        driver = self.datagrams.driver
+        if self.relay is not None and driver is not None:
+            driver.call(self.relay.spentElsewhere, spentOf(record))
+
     # --- to the rendezvous
+
+    def _spent(self, spent: list[Spent]) -> None:
+        for record in spentRecords(spent):
+            self._tell(*record)
 
     def _claim(self, claim: Claim) -> None:
         self._tell("claim", *claimRecord(claim))

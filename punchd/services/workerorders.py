@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import base64
 import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,12 +15,14 @@ from punchd.core import Address
 from punchd.errors import InvalidOption, NoSuchPlugin
 from punchd.interfaces import IAdmission
 from punchd.turn.allocation import Allocation
-from punchd.turn.limits import Limits
+from punchd.turn.limits import Limits, Spent
 from punchd.turn.neighbours import Lodger
 
 #: The first descriptors of a worker: the pipe, and then the sockets.
 PIPE = 3
 SOCKETS = 4
+#: Accounts in one record.
+SPENT = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,3 +120,21 @@ def lodgerOf(record: Sequence[Any]) -> Lodger:
     host, port, boundHost, boundPort, guard, identity, network, username = record
     outside: Address = host, port
     return Lodger(outside, (boundHost, boundPort), (guard, identity), network, username)
+
+
+def spentRecords(spent: list[Spent]) -> Iterator[tuple[str, list[Spent]]]:
+    """
+    @return: what others are told of what was passed here.
+    """
+    for at in range(0, len(spent), SPENT):
+        yield "spent", spent[at : at + SPENT]
+
+
+def spentOf(record: Sequence[Any]) -> list[Spent]:
+    """
+    @param record: what is in such a record, the lists of JSON for what they were.
+    """
+    return [
+        (name, tuple(whose) if isinstance(whose, list) else whose, packets, size)
+        for name, whose, packets, size in record
+    ]

@@ -26,18 +26,16 @@ from punchd.net.sharing import shareOut
 from punchd.net.udp import UDPPort
 from punchd.signaling.directory import Limits
 from punchd.turn.allocation import Allocation
-from punchd.turn.claims import Claims
 from punchd.turn.credentials import handleOf
-from punchd.turn.events import AllocationClosed, AllocationOpened
 from punchd.turn.limits import Limits as RelayLimits
 from punchd.turn.neighbours import Lodger, NeighbouredServer, Neighbours, shareOf
 from punchd.turn.runs import RunServer
 
 from .traffic import Living
-from .workerclaims import ClaimRoutes, claimOf, reservedOf
 from .workercopy import ToldDirectory
+from .workerhearing import Hearing
 from .workerorders import Orders, cameRecord, changeOf, lodgerOf, recordOf
-from .workerpipe import Record, pack, withAddresses
+from .workerpipe import Record, pack
 from .workerprocess import AGAIN, Child
 
 #: Seconds after which a worker that died is started again, at most.
@@ -76,7 +74,7 @@ class Workers:
         self.nonceKey: bytes = network.entropy(32)
         self.observerSecret: bytes = network.entropy(32)
         self.neighbours = Neighbours()
-        self._claims = ClaimRoutes(rendezvous, self._children)
+        self._hearing = Hearing(rendezvous, self._children, self._tellOthers)
         self._own: dict[Address, Lodger] = {}
         self._past: tuple[Counter[str], Counter[str]] = Counter(), Counter()
         self._starting: set[Child] = set(self._children)
@@ -173,9 +171,13 @@ class Workers:
         @return: the relay of this process.
         """
         options["limits"] = shareOf(options["limits"], self._processes)
-        claims = Claims(0, self._processes, self._claims.ask)
         return NeighbouredServer(
-            self.neighbours, self._ownTold, claims, nonceKey=self.nonceKey, **options
+            self.neighbours,
+            self._ownTold,
+            self._hearing.ownClaims(),
+            self._hearing.ownSpent,
+            nonceKey=self.nonceKey,
+            **options,
         )
 
     def _ownTold(self, allocation: Allocation, came: bool) -> None:
@@ -336,7 +338,9 @@ class Workers:
 
     def _received(self, child: Child, records: Sequence[Record]) -> None:
         for name, *values in records:
-            getattr(self, f"_heard_{name}")(child, *values)
+            own = getattr(self, f"_heard_{name}", None)
+            heard = own or getattr(self._hearing, name)
+            heard(child, *values)
 
     def _heard_ready(self, child: Child) -> None:
         self.log.info(
@@ -375,18 +379,6 @@ class Workers:
     def _went(self, child: Child, host: str, port: int) -> None:
         self.neighbours.went((host, port))
         self._tellOthers(child, ("went", host, port))
-
-    def _heard_claim(self, child: Child, *claim: str) -> None:
-        self._claims.asked(child.number, claimOf(claim))
-
-    def _heard_ceded(self, child: Child, asker: int, claim: Any, found: Any) -> None:
-        self._claims.answered(asker, claimOf(claim), reservedOf(found))
-
-    def _heard_opened(self, child: Child, event: dict[str, Any]) -> None:
-        self._rendezvous.relayed(AllocationOpened(**withAddresses(event)))
-
-    def _heard_closed(self, child: Child, event: dict[str, Any]) -> None:
-        self._rendezvous.relayed(AllocationClosed(**withAddresses(event)))
 
     def _heard_report(
         self,

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Any, Final
 
 from punchd.errors import InvalidOption
@@ -25,6 +26,12 @@ INTERVAL: Final = 32
 
 #: The seconds that L{Quota.total} is for.
 DAY: Final = 86400.0
+
+#: Seconds between two times that other processes are told what was passed, at least.
+TELL: Final = 1.0
+
+#: What was passed: the name of the account, whose it is, packets, and bytes in them.
+Spent = tuple[str, Any, int, int]
 
 #: Accounts that are remembered although nothing is allocated under them, because
 #: of the day's total.
@@ -140,7 +147,7 @@ class Account:
 
     def __init__(self, name: str, key: object, quota: Quota, now: float) -> None:
         self.name = name
-        self.key = key
+        self.key: Any = key
         self.quota = quota
         self.allocations = 0
         self._packets = max(quota.packets, INTERVAL)
@@ -191,6 +198,7 @@ class Meter:
     @ivar elsewhere: how many allocations there are in other processes that share
         our port, by the key of the account.
     @ivar told: called with each allocation when it comes (true) and goes.
+    @ivar spent: called with what was passed here and counts elsewhere as well.
     """
 
     def __init__(self, limits: Limits, counters: Counter[str]) -> None:
@@ -201,6 +209,9 @@ class Meter:
         self._counters = counters
         self.elsewhere: Mapping[object, int] = {}
         self.told: Callable[[Allocation, bool], None] | None = None
+        self.spent: Callable[[list[Spent]], None] | None = None
+        self._untold: dict[Account, tuple[int, int]] = {}
+        self._toldAt = -TELL
         self._all = Account("all", None, limits.all, 0.0)
         self._accounts: dict[object, Account] = {}
         # Those without allocations, the longest forgotten first.
@@ -324,9 +335,35 @@ class Meter:
         allocation.chargedPackets, allocation.chargedBytes = packets, size
         found = None
         for account in allocation.accounts:
-            if account.quota.meters and not account.charge(newPackets, newSize, now):
+            if not account.quota.meters:
+                continue
+            if not account.charge(newPackets, newSize, now):
                 found = found or account
+            if newPackets and self._countsElsewhere(account):
+                before = self._untold.get(account, (0, 0))
+                self._untold[account] = before[0] + newPackets, before[1] + newSize
+        if self._untold and now - self._toldAt >= TELL and self.spent is not None:
+            self._toldAt = now
+            untold, self._untold = self._untold, {}
+            self.spent([(*each.key, *sums) for each, sums in untold.items()])
         return found
+
+    def _countsElsewhere(self, account: Account) -> bool:
+        if self.spent is None or account is self._all:
+            return False
+        return bool(account.quota.total or self.elsewhere.get(account.key))
+
+    def spentElsewhere(self, spent: Iterable[Spent], now: float) -> None:
+        """
+        Charge for what other processes have passed.
+        """
+        for name, whose, packets, size in spent:
+            account = self._accounts.get((name, whose))
+            if account is None:
+                # It may come here when it has used up its day elsewhere.
+                account = self._account(name, whose, Quota(total=inf), now)
+            account.charge(packets, size, now)
+            self.release((account,), now)
 
     def _account(self, name: str, of: object, quota: Quota, now: float) -> Account:
         key = (name, of)

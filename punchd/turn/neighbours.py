@@ -18,7 +18,7 @@ from punchd.stun.address import family, prefixOf
 
 from .allocation import Allocation, Channel
 from .claims import Claim, Claims, Reserved
-from .limits import Limits, Quota
+from .limits import Limits, Quota, Spent
 from .runs import Bursts, RunServer
 
 
@@ -111,17 +111,26 @@ class NeighbouredServer(RunServer):
         neighbours: Neighbours,
         told: Callable[[Allocation, bool], None],
         claims: Claims | None = None,
+        spent: Callable[[list[Spent]], None] | None = None,
         **options: Any,
     ) -> None:
         """
         @param told: called with each allocation when it comes (true) and goes.
         @param claims: brings what another process has reserved.
+        @param spent: called now and then with what others have to charge, too.
         """
         super().__init__(**options)
         self._live = self._table.elsewhere = neighbours.live
         self._meter.elsewhere = neighbours.counts
         self._meter.told = told
+        self._meter.spent = spent
         self._claims = self._allocating.claims = claims
+
+    def spentElsewhere(self, spent: list[Spent], now: float) -> None:
+        """
+        Another process has passed so much.
+        """
+        self._meter.spentElsewhere(spent, now)
 
     def cede(self, claim: Claim, now: float) -> Reserved | None:
         """

@@ -1,5 +1,5 @@
 """
-How claims of reserved ports get from process to process.
+How claims of reserved ports, and what was passed, get from process to process.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from punchd.services.workerclaims import ClaimRoutes, claimOf, claimRecord, reservedOf
+from punchd.services.workerhearing import Hearing
+from punchd.services.workerorders import SPENT, spentOf, spentRecords
 from punchd.services.workerpipe import pack, unpack
 from punchd.turn.claims import Claim, Reserved
 
@@ -48,6 +50,12 @@ class _Relay:
         Keep the answer.
         """
         self.answers.append(answer)
+
+    def spentElsewhere(self, spent: Any) -> None:
+        """
+        Keep that.
+        """
+        self.answers.append(spent)
 
     def call(self, command: Any, *arguments: Any) -> Any:
         """
@@ -124,3 +132,33 @@ def test_ownerIsDead(parts: Any) -> None:
     # Who has asked may have died as well.
     routes.answered(2, _claim(1), _FOUND)
     assert second.sent == []
+
+
+def test_spent() -> None:
+    """
+    What one process has passed every other one is told, in pieces; nobody is told
+    what he has said.
+    """
+    spent: list[Any] = [("user", ("users 1", f"u{n}"), n, 10 * n) for n in range(500)]
+    spent.append(("network", "192.0.2.0/24", 7, 70))
+    relay = _Relay()
+    rendezvous = SimpleNamespace(relay=relay, datagrams=SimpleNamespace(driver=relay))
+    told: list[tuple[Any, Any]] = []
+    hearing = Hearing(
+        rendezvous, [], lambda child, record: told.append((child, record))
+    )
+    hearing.ownSpent(spent)
+    assert [child for child, _ in told] == [None] * 3
+    assert relay.answers == []
+    pieces = [unpack(next(pack([record])))[0] for _, record in told]
+    assert [spentOf(piece) for _, piece in pieces] == [
+        spent[at : at + SPENT] for at in (0, SPENT, 2 * SPENT)
+    ]
+    told.clear()
+    child: Any = object()
+    for _, piece in pieces:
+        hearing.spent(child, piece)
+    assert [each for piece in relay.answers for each in piece] == spent
+    assert [unpack(next(pack([record])))[0] for _, record in told] == pieces
+    assert {each for each, _ in told} == {child}
+    assert list(spentRecords([])) == []

@@ -1,6 +1,6 @@
 """
-Pairs of ports (RFC 8656, 7.2: EVEN-PORT and RESERVATION-TOKEN) of a rendezvous of
-several processes, where the two requests meet different ones.
+A relay of several processes: pairs of ports (RFC 8656, 7.2: EVEN-PORT and
+RESERVATION-TOKEN) whose two requests meet different ones, and limits.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import os
 import re
 import socket
 import subprocess
+import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from punchd.stun.message import Message, Method, parse, request
 from punchd.turn.credentials import longTermKey
 from tests.interop.coturn import needs
 
+from .honest import Honest
 from .spread import portAt
 from .starting import Started, startedRendezvous
 
@@ -28,6 +30,10 @@ _HOST = "127.0.0.1"
 _PROCESSES = 3
 _USER, _PASSWORD = "alice", "password"
 _PAIR = (Attribute.EVEN_PORT, True)
+
+
+#: Packets a second.
+_RATE = 200
 
 
 @pytest.fixture(name="rendezvous")
@@ -43,6 +49,7 @@ def _rendezvous(tmp_path: Path) -> Generator[Started, None, None]:
         f"--workers={_PROCESSES}",
         f"--admit=users:{users}",
         "--relay-limit=user.allocations=100",
+        f"--relay-limit=network.packets={_RATE}",
         "--drain=0",
     ) as started:
         yield started
@@ -144,3 +151,40 @@ def test_coturnsPairs(rendezvous: Started) -> None:
     assert counts, said
     assert counts[-1][0] == counts[-1][1] != "0", said
     assert "Total lost packets 0 " in said, said
+
+
+def test_limitsTogether(rendezvous: Started) -> None:
+    """
+    A network that meets several processes has one rate in all of them.
+    """
+    server = rendezvous.address
+    clients: list[Honest] = []
+    try:
+        pairs = []
+        for process, low in ((1, 16000), (2, 17000)):
+            port = portAt(_HOST, process, _PROCESSES, low)
+            sender = Honest(server, _USER, port=port)
+            # From a network of his own, who can take all of it.
+            receiver = Honest(server, _USER, source=f"127.0.{process}.1")
+            clients += sender, receiver
+            sender.meet(receiver)
+            pairs.append((sender, receiver))
+        rates = []
+        for _ in range(2):
+            before = sum(len(each.received) for each in clients)
+            began = time.monotonic()
+            while (passed := time.monotonic() - began) < 3:
+                for sender, receiver in pairs:
+                    for _ in range(5):
+                        sender.send(b"x", receiver.relayed)
+                    for _ in range(6):
+                        receiver.turn(0.001)
+            came = sum(len(each.received) for each in clients) - before
+            rates.append(came / passed)
+    finally:
+        for each in clients:
+            each.close()
+    print(f"{rates} messages a second")
+    # The burst of the beginning was had in both.
+    assert rates[0] > 0
+    assert rates[1] < 1.5 * _RATE
