@@ -37,9 +37,12 @@ _RATE = 200
 
 
 @pytest.fixture(name="rendezvous")
-def _rendezvous(tmp_path: Path) -> Generator[Started, None, None]:
+def _rendezvous(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> Generator[Started, None, None]:
     """
-    @return: one of several processes, with a user.
+    @return: one of several processes, with a user, and the limit that the parameter
+        says.
     """
     users = tmp_path / "users"
     users.write_text(f"{_USER}:{_PASSWORD}\n")
@@ -49,7 +52,7 @@ def _rendezvous(tmp_path: Path) -> Generator[Started, None, None]:
         f"--workers={_PROCESSES}",
         f"--admit=users:{users}",
         "--relay-limit=user.allocations=100",
-        f"--relay-limit=network.packets={_RATE}",
+        f"--relay-limit={getattr(request, 'param', 'channels=64')}",
         "--drain=0",
     ) as started:
         yield started
@@ -153,6 +156,7 @@ def test_coturnsPairs(rendezvous: Started) -> None:
     assert "Total lost packets 0 " in said, said
 
 
+@pytest.mark.parametrize("rendezvous", [f"network.packets={_RATE}"], indirect=True)
 def test_limitsTogether(rendezvous: Started) -> None:
     """
     A network that meets several processes has one rate in all of them.
