@@ -35,6 +35,7 @@ from punchd.stun.limit import PrefixLimit
 
 from .registrar import Registrar
 from .streams import Streams, StunStream, addressOf
+from .trimming import CONNECTION, Trimming
 
 #: Connections that have proven nothing, of one network and in all.
 MAX_UNSETTLED: Final = 256
@@ -186,6 +187,7 @@ class Entrance(_Relay):
         Pass on.
         """
         self.factory.connections.discard(self)
+        self.factory.trimming.freed(CONNECTION)
         self.settled()
         super().connectionLost(reason)
 
@@ -256,6 +258,7 @@ class EntranceFactory(Factory):
     @ivar counters: who was sent away, by reason.
     @ivar unsettled: connections that have proven nothing.
     @ivar connections: those that are open, whatever they are for.
+    @ivar trimming: gives memory back when many have gone.
     """
 
     log = Logger()
@@ -278,6 +281,8 @@ class EntranceFactory(Factory):
         self.counters: Counter[str] = Counter()
         self.unsettled = Unsettled()
         self.connections: set[Entrance] = set()
+        self.trimming = Trimming(clock)
+        streams.onFreed = self.trimming.freed
         self._limit = PrefixLimit(RATE, BURST, totalRate=1000.0)
 
     def buildProtocol(  # type: ignore[override]
@@ -301,8 +306,9 @@ class EntranceFactory(Factory):
 
     def abortAll(self) -> None:
         """
-        End all connections.
+        End all connections, for good.
         """
+        self.trimming.stop()
         for each in list(self.connections):
             transport: Any = each.transport
             transport.abortConnection()

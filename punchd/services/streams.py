@@ -73,6 +73,7 @@ class Streams:
     @ivar counters: connections that were ended and frames that were dropped,
         by reason.
     @ivar budget: what waits for all of them.
+    @ivar onFreed: called with the bytes that waited for a connection which has ended.
     """
 
     def __init__(self, server: Server, clock: IReactorTime) -> None:
@@ -80,6 +81,7 @@ class Streams:
         self.server = server
         self.clock = clock
         self.budget = Budget()
+        self.onFreed: Callable[[int], object] = lambda size: None
         self._streams: dict[tuple[Address, Address], StunStream] = {}
 
     def __len__(self) -> int:
@@ -238,6 +240,8 @@ class StunStream(Protocol):
         if self._splitter.pending:
             self._streams.counters["truncated"] += 1
         if self._outlet is not None:
+            if self._outlet.size:
+                self._streams.onFreed(self._outlet.size)
             self._outlet.closed()
         self._streams.closed(self)
 
