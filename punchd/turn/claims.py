@@ -135,6 +135,13 @@ class Claims:
         _, requests = self._waiting.pop(claim, (0.0, {}))
         return list(requests.values())
 
+    def forget(self, local: Address, remote: Address) -> None:
+        """
+        Nobody waits there any more.
+        """
+        for _, requests in self._waiting.values():
+            requests.pop((local, remote), None)
+
     def settle(self) -> None:
         """
         What L{take} has given was answered.

@@ -158,6 +158,14 @@ class NeighbouredServer(RunServer):
             self.messageReceived(each.request, each.local, each.remote, now)
         self._claims.settle()
 
+    def disconnected(self, local: Address, client: Address, now: float) -> None:
+        """
+        @see: L{Server.disconnected}.
+        """
+        if self._claims is not None:
+            self._claims.forget(local, client)
+        super().disconnected(local, client, now)
+
     def _deliver(
         self, sender: Allocation, data: bytes, peer: Address, now: float
     ) -> None:

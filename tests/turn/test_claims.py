@@ -218,6 +218,19 @@ def test_ownerIsSilent() -> None:
     assert processes.links[1].ports.live == [_ODD]
 
 
+def test_disconnectedMeanwhile() -> None:
+    """
+    Who has gone before the answer came has nothing.
+    """
+    processes = Processes()
+    token = processes.reserve(0)
+    processes.claim(1, token)
+    link = processes.links[1]
+    link.server.disconnected(Raw(link).local, OTHER, link.now)
+    assert processes.carry() == [Reserved(4, 50003, 30.0)]
+    assert processes.answers(1) == [] and link.ports.live == []
+
+
 def test_answeredAtOnce() -> None:
     """
     When nobody has to be asked the client is told at once.
