@@ -4,11 +4,13 @@ C{punchd allow} and C{punchd disallow}.
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.python import usage
 
-from punchd.errors import InvalidOption
+from punchd.errors import ControlError, InvalidOption
 from punchd.forward.rules import Allowance, parseAllow
-from punchd.services.asking import runs
+from punchd.services.asking import ask, runs
 
 from .command import Command, Console
 
@@ -88,9 +90,32 @@ class DisallowOptions(_AllowOptions):
         """
         @return: 0.
         """
-        if not self.stateFolder().permissions.remove(self.rule()):
+        rule = self.rule()
+        removed = self.stateFolder().permissions.remove(rule)
+        if runs(self.stateFolder()) and console.wait(
+            lambda reactor: self._stillAllows(reactor, rule)
+        ):
+            raise InvalidOption(
+                f"{self['rule']} is allowed all the same, by --allow of the running"
+                " client or by a broader rule; `punchd allow` lists the others."
+            )
+        if not removed:
             raise InvalidOption(
                 f"{self['rule']} was not allowed; `punchd allow` lists what is."
             )
-        self.tell(console)
         return 0
+
+    async def _stillAllows(self, reactor: Any, rule: Allowance) -> bool:
+        """
+        Have the running client know, and ask it whether that has helped.
+        """
+        folder = self.stateFolder()
+        await ask(reactor, folder, "reload")
+        service = rule.service or ""
+        try:
+            return bool(
+                await ask(reactor, folder, "allows", peer=rule.peer, service=service)
+            )
+        except ControlError:
+            # A client of an older version does not know the question.
+            return False

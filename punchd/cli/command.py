@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 import punchd
 from punchd.services.asking import ask
 from punchd.services.state import StateFolder
+from punchd.signaling.url import RendezvousURL
 
 
 class Console:
@@ -62,6 +63,15 @@ class Console:
 
 async def _await(work: Awaitable[Any]) -> Any:
     return await work
+
+
+#: For commands that are a client themselves where none runs.
+RENDEZVOUS = [
+    "rendezvous",
+    None,
+    None,
+    "The URL of the rendezvous, where no client runs.",
+]
 
 
 class Command(usage.Options):
@@ -128,6 +138,15 @@ class Command(usage.Options):
                 return StateFolder(options["state"])
             options = options.parent
         return StateFolder()
+
+    def givenURLs(self) -> list[RendezvousURL]:
+        """
+        @return: what C{--rendezvous} says.
+
+        @raise punchd.errors.InvalidURL: it is none.
+        """
+        given = self["rendezvous"]
+        return [] if given is None else [RendezvousURL.parse(given)]
 
     def askClient(self, console: Console, command: str, **arguments: Any) -> Any:
         """

@@ -16,9 +16,8 @@ from punchd.forward.home import Home, forwarderOf
 from punchd.forward.rules import Forward, parseTarget
 from punchd.net.kernel import KernelNetwork
 from punchd.services.portal import Portal
-from punchd.signaling.url import RendezvousURL
 
-from .command import Command, Console
+from .command import RENDEZVOUS, Command, Console
 from .signals import Signals
 from .status import size
 
@@ -41,12 +40,7 @@ class ConnectOptions(Command):
         ["progress", "p", "Say on standard error how much has passed."],
     ]
     optParameters = [
-        [
-            "rendezvous",
-            None,
-            None,
-            "The URL of the rendezvous, where no client runs.",
-        ],
+        RENDEZVOUS,
         ["timeout", None, "30", "How long to try to connect, in seconds."],
     ]
 
@@ -81,12 +75,11 @@ class ConnectOptions(Command):
         _fillDescriptors()
         peer, service = parseTarget(self["target"])
         folder = self.stateFolder()
-        urls = [] if self["rendezvous"] is None else [self["rendezvous"]]
-        parsed = [RendezvousURL.parse(url) for url in urls]
+        urls = self.givenURLs()
         peerId = folder.resolve(peer)
 
         async def work(reactor: Any) -> int:
-            portal = Portal(reactor, folder, parsed)
+            portal = Portal(reactor, folder, urls)
             network = KernelNetwork(reactor)
 
             def open(peerId: str, service: str) -> Deferred[Any]:

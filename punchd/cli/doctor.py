@@ -64,9 +64,7 @@ class DoctorOptions(Command):
         """
         @return: 0, or 1 when the rendezvous cannot be reached at all.
         """
-        url, proxy = None, None
-        if self["rendezvous"] is not None:
-            url = RendezvousURL.parse(self["rendezvous"])
+        url, proxy = next(iter(self.givenURLs()), None), None
         if self["proxy"] is not None:
             from punchd.net.proxy import Proxy
 

@@ -4,6 +4,7 @@ C{punchd}: options, sub-commands, and how a mistake is reported.
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
 from collections.abc import Sequence
@@ -64,6 +65,23 @@ class PunchdOptions(usage.Options):
         """
         print(f"punchd {punchd.__version__}")
         raise SystemExit(0)
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        @raise usage.UsageError: also for a command that there is not; a similar one
+            is named.
+        """
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as e:
+            start, _, word = str(e).partition("Unknown command: ")
+            near = difflib.get_close_matches(word, [row[0] for row in COMMANDS], 1)
+            if start or not word or self.subCommand:
+                raise
+            hint = "`punchd --help` lists them."
+            if near:
+                hint = f"perhaps {near[0]!r} is meant."
+            raise usage.UsageError(f"there is no command {word!r}; {hint}") from e
 
     def postOptions(self) -> None:
         """

@@ -15,9 +15,8 @@ from punchd.forward.rules import checkName
 from punchd.services.pairing import plainName
 from punchd.services.petnames import checkName as checkPetname
 from punchd.services.portal import Portal
-from punchd.signaling.url import RendezvousURL
 
-from .command import Command, Console
+from .command import RENDEZVOUS, Command, Console
 from .signals import Signals
 
 
@@ -46,7 +45,7 @@ class _PairingOptions(Command):
             None,
             "What to call the other: by default, what it says.",
         ],
-        ["rendezvous", None, None, "The URL of the rendezvous, where no client runs."],
+        RENDEZVOUS,
     ]
 
     def check(self, services: tuple[str, ...]) -> None:
@@ -76,12 +75,11 @@ class _PairingOptions(Command):
         """
         @return: the exit status.
         """
-        urls = [] if self["rendezvous"] is None else [self["rendezvous"]]
-        parsed = [RendezvousURL.parse(url) for url in urls]
+        urls = self.givenURLs()
         folder = self.stateFolder()
 
         async def work(reactor: Any) -> int:
-            portal = Portal(reactor, folder, parsed)
+            portal = Portal(reactor, folder, urls)
             running = Deferred.fromCoroutine(self.talk(console, portal))
             signals = Signals(reactor, running)
             try:

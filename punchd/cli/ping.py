@@ -4,10 +4,13 @@ C{punchd ping}.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import Any
 
+from twisted.internet.task import deferLater
 from twisted.python import usage
 
+from punchd.services.asking import ask
 from punchd.services.control import MAX_PINGS
 
 from .command import Console, PeerCommand
@@ -17,6 +20,9 @@ PATIENCE = 5.0
 
 #: And for the session, when there is none yet.
 DIAL = 30.0
+
+#: Seconds between an answer and the next ping.
+PAUSE = 1.0
 
 
 def _count(text: str) -> int:
@@ -51,28 +57,40 @@ class PingOptions(PeerCommand):
         """
         @return: 0 when the peer answered at least once, else 1.
         """
-        peer = self.stateFolder().resolve(self["peer"])
-        count = self["count"]
-        times = self.askClient(
-            console, "ping", timeout=DIAL + PATIENCE * count, peer=peer, count=count
-        )
-        for line in report(self["peer"], times):
-            console.line(line)
+        folder = self.stateFolder()
+        peer = folder.resolve(self["peer"])
+
+        async def work(reactor: Any) -> list[float | None]:
+            times: list[float | None] = []
+            for number in range(1, self["count"] + 1):
+                if times:
+                    await deferLater(reactor, PAUSE)
+                # One by one, so that each is told when it is there.
+                times += await ask(
+                    reactor, folder, "ping", DIAL + PATIENCE, peer=peer, count=1
+                )
+                console.line(f"{self['peer']} {number}: {_took(times[-1])}")
+                console.out.flush()
+            return times
+
+        times = console.wait(work)
+        console.line(summary(times))
         return 0 if any(t is not None for t in times) else 1
 
 
-def report(peer: str, times: list[float | None]) -> Iterator[str]:
+def _took(seconds: float | None) -> str:
+    return "no answer" if seconds is None else f"{seconds * 1000:.1f} ms"
+
+
+def summary(times: Sequence[float | None]) -> str:
     """
-    @return: what to print for these round trips, in seconds.
+    @return: what to print of all these round trips, in seconds.
     """
-    for number, seconds in enumerate(times, 1):
-        took = "no answer" if seconds is None else f"{seconds * 1000:.1f} ms"
-        yield f"{peer} {number}: {took}"
     good = [t * 1000 for t in times if t is not None]
-    summary = f"{len(good)} of {len(times)} answered"
+    text = f"{len(good)} of {len(times)} answered"
     if good:
-        summary += (
+        text += (
             f"; least, mean and most: {min(good):.1f}, "
             f"{sum(good) / len(good):.1f} and {max(good):.1f} ms"
         )
-    yield summary
+    return text

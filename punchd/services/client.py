@@ -309,6 +309,17 @@ class PunchClient(MultiService):
         hairpin = None if known is None else known.behavior.hairpin
         return why(session, peer, mapping, hairpin=hairpin, connected=registered)
 
+    def allows(self, peer: str, service: str) -> bool:
+        """
+        @param service: empty for any.
+
+        @return: whether the peer may use the service.
+        """
+        permissions = self.peers.permissions
+        if service:
+            return permissions.allows(peer, service)
+        return permissions.allowsPeer(peer)
+
     def ping(self, peer: str, count: int) -> Deferred[list[float | None]]:
         """
         @return: C{count} round trips in seconds through the session, one a

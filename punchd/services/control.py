@@ -71,6 +71,14 @@ class Controlled(Protocol):
         Take over what has changed in files.
         """
 
+    def allows(self, peer: str, service: str) -> bool:
+        """
+        @param peer: a peer id.
+        @param service: empty for any.
+
+        @return: whether the peer may use the service.
+        """
+
     def ping(self, peer: str, count: int) -> defer.Deferred[list[float | None]]:
         """
         @param peer: a peer id.
@@ -86,6 +94,7 @@ _COMMANDS: dict[str, dict[str, type]] = {
     "why": {"peer": str},
     "ping": {"peer": str, "count": int},
     "reload": {},
+    "allows": {"peer": str, "service": str},
     "invite": {"services": list, "everything": bool, "name": str, "called": str},
     "invited": {"code": str},
     "accept": {

@@ -32,7 +32,9 @@ def state(tmp_path: Path) -> str:
     ("line", "expected"),
     [
         ("", "no command was given; expected one of id, peers, status"),
-        ("frob", "Unknown command: frob."),
+        ("frob", "there is no command 'frob'; `punchd --help` lists them."),
+        ("frobpair", "there is no command"),
+        ("pingfrob", "there is no command 'pingfrob'; perhaps 'ping' is meant."),
         ("--frob", "option --frob not recognized."),
         ("id --frob", "option --frob not recognized."),
         ("id --state", "option --state requires argument."),

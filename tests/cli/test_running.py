@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import pytest
 
-from punchd.cli.ping import report as pingReport
+from punchd.cli.ping import summary
 from punchd.cli.status import report, seconds, size
 from punchd.services.state import StateFolder
 from punchd.services.status import Status
@@ -73,9 +73,14 @@ class Client:
         if peer[0] == "c":
             raise PeerUnavailable("The peer is offline.")
         return {"text": "Because of " + peer[:3] + ".", "verdicts": []}
+    pings = 0
     def ping(self, peer, count):
-        answers = [0.01, None][:count] if peer[0] == "b" else [None]
-        return defer.succeed(answers)
+        self.pings += 1
+        return defer.succeed([0.01 if peer[0] == "b" and self.pings == 1 else None])
+    def reload(self):
+        pass
+    def allows(self, peer, service):
+        return service == "www"
 
 ControlService(reactor, StateFolder(sys.argv[1]), Client()).startService()
 reactor.callWhenRunning(print, "ready", flush=True)
@@ -142,9 +147,22 @@ def testPing(folder: str) -> None:
 
 def testPingUnanswered(folder: str) -> None:
     """With no answer at all the status is 1."""
-    done = _punchd("ping", CAROL, f"--state={folder}")
+    done = _punchd("ping", CAROL, "--count=1", f"--state={folder}")
     assert done.stdout.endswith("\n0 of 1 answered\n")
     assert done.returncode == 1
+
+
+def testDisallowedInVain(folder: str) -> None:
+    """Who is allowed by another rule still is, which is said, with status 1."""
+    assert _punchd("allow", "bob/www", f"--state={folder}").returncode == 0
+    done = _punchd("disallow", "bob/www", f"--state={folder}")
+    assert done.stderr.startswith("punchd: bob/www is allowed all the same, by --allow")
+    assert (done.stdout, done.returncode) == ("", 1)
+    assert _punchd("allow", f"--state={folder}").stdout == ""
+    assert _punchd("allow", "bob/ssh", f"--state={folder}").returncode == 0
+    assert _punchd("disallow", "bob/ssh", f"--state={folder}").returncode == 0
+    done = _punchd("disallow", "bob/ssh", f"--state={folder}")
+    assert done.stderr.startswith("punchd: bob/ssh was not allowed; ")
 
 
 @pytest.mark.parametrize("command", ["status", "why", "ping"])
@@ -249,5 +267,7 @@ def testSize(value: float, text: str) -> None:
 
 def testPingReport() -> None:
     """The summary counts the answers and spans their times."""
-    *_, last = pingReport("bob", [0.010, None, 0.030])
-    assert last == "2 of 3 answered; least, mean and most: 10.0, 20.0 and 30.0 ms"
+    assert (
+        summary([0.010, None, 0.030])
+        == "2 of 3 answered; least, mean and most: 10.0, 20.0 and 30.0 ms"
+    )

@@ -166,7 +166,7 @@ def test_rendezvousOptions(folder, options, expected):
             "start one with `twistd -n punch-client`, or name its folder",
         ),
         (["ping"], "expected one PEER, a name or a peer id, and got 0."),
-        (["pong"], "Unknown command: pong"),
+        (["pong"], "there is no command 'pong'; perhaps 'ping'"),
         (["id", "--bogus"], "option --bogus not recognized."),
         (
             ["peers", "add", "x", "y"],

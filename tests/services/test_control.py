@@ -66,6 +66,10 @@ class Client:
     def reload(self) -> None:
         """There are no files."""
 
+    def allows(self, peer: str, service: str) -> bool:
+        """Bob may use ssh."""
+        return peer.startswith("b") and service == "ssh"
+
     def ping(self, peer: str, count: int) -> defer.Deferred[list[float | None]]:
         """Answered when the test says so."""
         return self.pending
