@@ -65,8 +65,10 @@ class _Relay(Protocol):
         """
         Pass on.
         """
-        if self.successor is not None:
-            self.successor.connectionLost(reason)
+        # Without a circle what was in the connection's buffers is freed at once.
+        successor, self.successor = self.successor, None
+        if successor is not None:
+            successor.connectionLost(reason)
 
 
 @implementer(IHandshakeListener)

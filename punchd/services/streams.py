@@ -239,10 +239,11 @@ class StunStream(Protocol):
             silence.cancel()
         if self._splitter.pending:
             self._streams.counters["truncated"] += 1
-        if self._outlet is not None:
-            if self._outlet.size:
-                self._streams.onFreed(self._outlet.size)
-            self._outlet.closed()
+        outlet, self._outlet = self._outlet, None
+        if outlet is not None:
+            if outlet.size:
+                self._streams.onFreed(outlet.size)
+            outlet.closed()
         self._streams.closed(self)
 
     # --- inside
