@@ -255,6 +255,10 @@ _BLOCKED: Final = (
 _BY_NATS: Final = (Cause.OUT_OF_REACH, Cause.NOT_HIT, Cause.NO_SPRAY)
 
 
+#: What the evidence about TCP counts, where its name says too little.
+_TRIED: Final = {"syns": "attempts"}
+
+
 def _describeNats(situation: Situation) -> str:
     ours, theirs = natsOf(situation)
     text = (
@@ -270,21 +274,26 @@ def _describeNats(situation: Situation) -> str:
 
 def _sentence(verdict: Verdict) -> str:
     evidence = verdict.evidence
+    seconds = evidence.get("seconds", 0)
+    # What a plugin says is its own.
+    took = f"{seconds:.1f} s" if isinstance(seconds, (int, float)) else str(seconds)
     detail = ""
     if verdict.strategy == "checks":
+        pairs = evidence.get("directPairs", 0)
         detail = (
-            f" ({evidence.get('checksSent', 0)} checks in"
-            f" {evidence.get('seconds', 0)} s on {evidence.get('directPairs', 0)}"
-            f" address pairs; the peer's checks arrived on"
-            f" {evidence.get('heardFrom', 0)})"
+            f" ({evidence.get('checksSent', 0)} checks in {took} on"
+            f" {pairs} {'pair' if pairs == 1 else 'pairs'} of addresses; the peer's"
+            f" checks arrived on {evidence.get('heardFrom', 0)})"
         )
     elif isinstance(attempts := evidence.get("attempts"), Mapping):
-        counts = ", ".join(f"{count} {what}" for what, count in attempts.items())
-        detail = f" ({counts or 'none tried'}, in {evidence.get('seconds', 0)} s)"
+        counts = ", ".join(
+            f"{count} {_TRIED.get(what, what)}" for what, count in attempts.items()
+        )
+        detail = f" ({counts or 'none tried'}, in {took})"
     elif evidence.get("text"):
         detail = f" ({evidence['text']})"
     elif "probes" in evidence:
-        detail = f" ({evidence['probes']} packets in {evidence.get('seconds', 0)} s)"
+        detail = f" ({evidence['probes']} packets in {took})"
     name = ATTEMPTS.get(verdict.strategy, verdict.strategy)
     return f"{name}: {verdict.reason.value}{detail}."
 
