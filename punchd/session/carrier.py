@@ -28,7 +28,7 @@ from punchd.net.demux import isSession
 from punchd.net.driver import Driver
 from punchd.net.punching import PunchingSocket
 from punchd.net.udp import Received, Run
-from punchd.stun.message import isMessage
+from punchd.stun.message import isAnswer, isMessage
 
 from .listener import Listener
 from .paths import Paths
@@ -95,7 +95,7 @@ class Carrier:
         self.agent = agent
         self._ufrag = agent.credentials.ufrag
         self.socket.demux.registerUfrag(self._ufrag, self)
-        self._ice = Driver(agent, self.socket.send, self._iceHappened, self.clock)
+        self._ice = Driver(agent, self._sendChecks, self._iceHappened, self.clock)
 
     def ice(self, command: Callable[..., object], *args: object) -> None:
         """
@@ -103,6 +103,21 @@ class Carrier:
         """
         if self._ice is not None:
             self._ice.call(command, *args)
+
+    def _sendChecks(self, datagrams: Sequence[Datagram]) -> None:
+        """
+        Send what the agent wants to send.  The answer to a check says what of the
+        session has arrived before it: with a sample ahead, it is the proof already.
+        """
+        full = self.quicCore.sent.lastFullSize
+        if full is not None and self.agent is not None:
+            for each in datagrams:
+                if each.local is None or each.ttl is not None or isAnswer(each.data):
+                    continue
+                pair = self.agent.pairOf(each.local, each.remote)
+                if pair is not None and self.paths.sample(pair):
+                    self._carry([full], pair)
+        self.socket.send(datagrams)
 
     def refuse(self, remotes: Collection[Address]) -> None:
         """

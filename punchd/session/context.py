@@ -160,7 +160,7 @@ class Context:
 
     def afterWriting(self, f: Callable[[], None]) -> None:
         """
-        Call C{f} once what was written to transports just now has left: in each
-        turn, the reactor makes due calls first and writes after that.
+        Call C{f} once what was said to the rendezvous or sent just now has left,
+        which it has in the reactor's next turn (L{punchd.signaling.boxes}).
         """
-        self.clock.callLater(0, self.clock.callLater, 0, f)
+        self.clock.callLater(0, f)

@@ -5,7 +5,8 @@ Rules.
 
   1. A pair carries the session only after it was I{proven}: the peer reported,
      in an integrity-protected check, a full-size session datagram that it
-     received on this 5-tuple.  A ping that passes says nothing about data.
+     received on this 5-tuple.  A ping that passes says nothing about data.  The
+     first answer may be the proof, where a sample went ahead of the check.
   2. Until something is proven, datagrams go over the rendezvous (path zero, as
      far as its budget reaches) and, in copies, over the most plausible pairs.
      QUIC drops what arrives twice.
@@ -31,6 +32,7 @@ from punchd.ice.pair import CandidatePair
 from punchd.interfaces import IPathPolicy
 from punchd.traversal.policy import Choice, Quality, consult, looksBad
 
+from .speculation import Speculation
 from .usage import (
     DOUBT,
     Found,
@@ -47,8 +49,6 @@ from .usage import (
 #: QUIC's datagrams have at most this size (RFC 9000, 14.1), and a path that
 #: does not carry it is of no use.
 FULL_SIZE = 1200
-#: Copies that may go to pairs that have not answered a check yet.
-SPECULATION = 64
 #: Seconds between attempts to prove a pair, and how often it is hurried.
 PROOF_INTERVAL = 0.2
 PROOF_HASTE = 10
@@ -83,8 +83,8 @@ class Paths:
     reason: str | None = None
 
     _usage: dict[tuple[Address, Address], Usage] = field(default_factory=dict)
-    _plausible: list[CandidatePair] = field(default_factory=list)
-    _speculated: int = 0
+    _speculation: Speculation = field(default_factory=Speculation)
+    _lost: set[tuple[Address, Address]] = field(default_factory=set)
     _events: list[object] = field(default_factory=list)
     _sampled: float | None = None
     _flown: int = 0
@@ -101,9 +101,14 @@ class Paths:
         """
         Checks are on their way on these pairs, the most promising first.
         """
-        for pair in pairs:
-            if self.allows(pair) and pair not in self._plausible:
-                self._plausible.append(pair)
+        self._speculation.tried(filter(self.allows, pairs))
+
+    def sample(self, pair: CandidatePair) -> bool:
+        """
+        @return: whether a full-size datagram is to go ahead of the check that is about
+            to leave on this pair.
+        """
+        return not self.hasDirect and self._speculation.sample(pair)
 
     def checkReceived(self, pair: CandidatePair, now: float) -> None:
         """
@@ -111,11 +116,10 @@ class Paths:
         """
         if not self.allows(pair):
             return
-        if pair in self._plausible:
-            self._plausible.remove(pair)
-        elif self._speculated and not self._usage and pair.kind == "direct":
-            self._events.append(Found(pair))
-        self._plausible.insert(0, pair)
+        isNew = self._speculation.heard(pair)
+        if isNew and self._speculation.begun and not self._usage:
+            if pair.kind == "direct":
+                self._events.append(Found(pair))
 
     def pairSucceeded(self, pair: CandidatePair, now: float) -> None:
         """
@@ -129,7 +133,12 @@ class Paths:
         usage.unheardSince = None
         if self.inDoubt(now):
             self._events.append(Found(pair))
-        if not usage.proven:
+        if usage.proven:
+            return
+        if isProof(pair) and keyOf(pair) not in self._lost:
+            usage.proven = True
+            self._choose(now)
+        else:
             usage.proofs = 0
             self._prove(usage, now)
 
@@ -149,8 +158,7 @@ class Paths:
         usage.unheardSince = None
         if pair is self.current:
             usage.measured(waiting, now)
-        report = pair.reported
-        if report is not None and report.largest >= FULL_SIZE:
+        if isProof(pair):
             usage.proven = True
             self._choose(now)
 
@@ -158,6 +166,8 @@ class Paths:
         """
         The peer does not answer on this pair any more.
         """
+        # What the peer has told of it until now is no news any more.
+        self._lost.add(keyOf(pair))
         usage = self._usage.pop(keyOf(pair), None)
         if usage is not None:
             self._choose(now)
@@ -167,8 +177,8 @@ class Paths:
         Another agent took over (an ICE restart): no old pair is of use, but
         the one in use stays until it is lost or a better one is proven.
         """
-        self._plausible.clear()
-        self._speculated = 0
+        self._speculation.forget()
+        self._lost.clear()
         known, self._usage = self._usage, {}
         current = self.current
         if current is None:
@@ -227,11 +237,7 @@ class Paths:
         valid = self._others(None, now)
         if valid:
             return valid, True
-        if self._speculated >= SPECULATION:
-            return (), True
-        pairs = self._mostPlausible()
-        self._speculated += count * len(pairs)
-        return pairs, True
+        return self._speculation.routes(count), True
 
     # --- the contract of a core object
 
@@ -299,16 +305,6 @@ class Paths:
         wait = max(PROOF_INTERVAL, 2 * rtt) if hurried else PROOF_PATIENCE
         usage.nextProof = now + wait
         self._events.append(Prove(usage.pair))
-
-    def _mostPlausible(self) -> list[CandidatePair]:
-        """
-        A relayed pair, which has the longer way, and three direct ones: the relay's
-        checks come through whatever the NATs are, and must not crowd out the
-        others.
-        """
-        direct = [pair for pair in self._plausible if pair.kind == "direct"]
-        relayed = [pair for pair in self._plausible if pair.kind != "direct"]
-        return relayed[:1] + direct[:3]
 
     def _others(
         self, current: CandidatePair | None, now: float
@@ -387,7 +383,7 @@ class Paths:
             return
         self.current = after
         if after is None:
-            self._speculated = 0
+            self._speculation.restart()
         if before is not None:
             self.changes += 1
             if lost or choice is None:
@@ -395,3 +391,10 @@ class Paths:
             else:
                 self.reason = choice.reason
         self._events.append(Switched(after, before))
+
+
+def isProof(pair: CandidatePair) -> bool:
+    """
+    @return: whether the peer has reported a session datagram of full size.
+    """
+    return pair.reported is not None and pair.reported.largest >= FULL_SIZE

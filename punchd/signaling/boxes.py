@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import ConnectionClosed, ConnectionLost
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
@@ -157,6 +158,7 @@ class BoundedAMP(amp.AMP):
                 self.refuse("the peer does not read")
                 return
         self.transport.write(data)
+        _sendNow(self.transport)
 
     def pauseProducing(self) -> None:
         """
@@ -310,3 +312,16 @@ class BoundedAMP(amp.AMP):
 
         answer = maybeDeferred(responder, **arguments)
         return answer.addCallback(command.makeResponse, self).addErrback(failed)
+
+
+def _sendNow(transport: Any) -> None:
+    """
+    Hand what was written to the kernel.  The reactor would do that in its next turn,
+    behind all that has come meanwhile; somebody waits for each box.
+    """
+    below = transport
+    while below is not None and not isinstance(below, FileDescriptor):
+        below = getattr(below, "transport", None)
+    if below is not None and below.connected and not below.disconnecting:
+        # What fails stays for the reactor, which fails again and knows what to do.
+        below.doWrite()

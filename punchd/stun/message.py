@@ -235,6 +235,15 @@ def isMessage(data: bytes) -> bool:
     )
 
 
+def isAnswer(data: bytes) -> bool:
+    """
+    @param data: a message.
+
+    @return: whether it is a response or an indication, and no request (RFC 8489, 5).
+    """
+    return bool(data[0] & 0x01 or data[1] & 0x10)
+
+
 def parse(data: bytes, lenient: bool = False) -> Message:
     """
     @param lenient: whether values that make no sense are no reason to raise, as long

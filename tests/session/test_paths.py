@@ -19,10 +19,10 @@ from punchd.ice.report import Report
 from punchd.session.paths import (
     FULL_SIZE,
     PROOF_HASTE,
-    SPECULATION,
     STALE_PATIENCE,
     Paths,
 )
+from punchd.session.speculation import SPECULATION
 from punchd.session.usage import DOUBT, Found, Probe, Prove, Switched
 
 HERE = hostCandidate(("10.0.0.2", 4000))
@@ -240,6 +240,7 @@ def test_whatTheUserWants() -> None:
     relayed, direct = makePair(LENT), makePair()
     for mode, wanted in (("relay", relayed), ("direct", direct)):
         paths = Paths(mode=mode)
+        relayed.reported = direct.reported = None
         prove(paths, relayed)
         prove(paths, direct)
         assert paths.current is wanted
