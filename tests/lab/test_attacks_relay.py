@@ -23,7 +23,7 @@ from punchd.stun.message import Method, request
 from punchd.testing.lab import waitFor
 
 from .honest import PASSWORD, Honest, Talk
-from .spread import portAt
+from .spread import LoopbackPorts
 from .starting import Started, startedRendezvous
 from .transfers import MB, Memory
 
@@ -297,10 +297,8 @@ def test_forgedRequests(rendezvous: Started) -> None:
     server = rendezvous.address
     processes = rendezvous.processes()
     # The two over UDP meet different ones, if there are.
-    ports = [
-        portAt(server[0], process % len(processes), len(processes), low)
-        for process, low in ((0, 12000), (1, 17000))
-    ]
+    free = LoopbackPorts()
+    ports = [free.at(each % len(processes), len(processes)) for each in (0, 1)]
     with (
         Talk(server, "user1", "user2", ports=ports) as overUDP,
         Talk(server, "user3", "user4", stream=True) as overTCP,

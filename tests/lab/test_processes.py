@@ -23,7 +23,7 @@ from punchd.turn.credentials import longTermKey
 from tests.interop.coturn import needs
 
 from .honest import Honest
-from .spread import portAt
+from .spread import LoopbackPorts
 from .starting import Started, startedRendezvous
 
 _HOST = "127.0.0.1"
@@ -61,20 +61,15 @@ def _rendezvous(
 class Client:
     """
     A socket from which an Allocate is sent.
-
-    @ivar port: 0 for TCP.
     """
 
-    def __init__(self, server: Address, process: int | None, low: int) -> None:
+    def __init__(self, server: Address, port: int) -> None:
         """
-        @param process: which is met; L{None} for TCP, which is for the first.
-        @param low: of the ports to come from.
+        @param port: to come from; 0 for TCP, which is for the first process.
         """
-        kind = socket.SOCK_STREAM if process is None else socket.SOCK_DGRAM
+        kind = socket.SOCK_DGRAM if port else socket.SOCK_STREAM
         self._socket = socket.socket(socket.AF_INET, kind)
         self._socket.settimeout(20)
-        port = 0 if process is None else portAt(_HOST, process, _PROCESSES, low)
-        self.port = port
         self._socket.bind((_HOST, port))
         self._socket.connect(server)
 
@@ -109,13 +104,11 @@ def test_claimedFromAnyProcess(rendezvous: Started) -> None:
     """
     server = rendezvous.address
     clients: list[Client] = []
-    # Nobody else comes from there.
-    low = 12000
+    free = LoopbackPorts()
 
     def client(process: int | None) -> Client:
-        nonlocal low
-        clients.append(Client(server, process, low))
-        low = max(low, clients[-1].port + 1)
+        port = 0 if process is None else free.at(process, _PROCESSES)
+        clients.append(Client(server, port))
         return clients[-1]
 
     ways = (None, *range(_PROCESSES))
@@ -165,9 +158,9 @@ def test_limitsTogether(rendezvous: Started) -> None:
     clients: list[Honest] = []
     try:
         pairs = []
-        for process, low in ((1, 16000), (2, 17000)):
-            port = portAt(_HOST, process, _PROCESSES, low)
-            sender = Honest(server, _USER, port=port)
+        free = LoopbackPorts()
+        for process in (1, 2):
+            sender = Honest(server, _USER, port=free.at(process, _PROCESSES))
             # From a network of his own, who can take all of it.
             receiver = Honest(server, _USER, source=f"127.0.{process}.1")
             clients += sender, receiver
