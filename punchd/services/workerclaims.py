@@ -48,6 +48,8 @@ class ClaimRoutes:
         """
         self._rendezvous = rendezvous
         self._children = children
+        # Who has asked each worker for what, and was not answered yet.
+        self._asked: dict[int, set[tuple[int, Claim]]] = {}
 
     def ask(self, claim: Claim) -> None:
         """
@@ -64,14 +66,25 @@ class ClaimRoutes:
             relay, driver = self._relay
             found = relay and driver and driver.call(relay.cede, claim)
             self.answered(asker, claim, found or None)
-        elif not self._tell(owner, "cede", asker, claimRecord(claim)):
+        elif self._tell(owner, "cede", asker, claimRecord(claim)):
+            self._asked.setdefault(owner, set()).add((asker, claim))
+        else:
             # Whatever it had is gone.
+            self.answered(asker, claim, None)
+
+    def gone(self, owner: int) -> None:
+        """
+        A worker has died: what it was asked for is gone.
+        """
+        for asker, claim in self._asked.pop(owner, set()):
             self.answered(asker, claim, None)
 
     def answered(self, asker: int, claim: Claim, found: Reserved | None) -> None:
         """
         The owner has answered.
         """
+        owner = ownerOf(claim.token, len(self._children) + 1)
+        self._asked.get(owner, set()).discard((asker, claim))
         if asker:
             self._tell(asker, "ceded", claimRecord(claim), found)
             return

@@ -72,6 +72,12 @@ class Hearing:
         """
         self._claims.answered(asker, claimOf(claim), reservedOf(found))
 
+    def gone(self, child: Child) -> None:
+        """
+        A worker has died.
+        """
+        self._claims.gone(child.number)
+
     def opened(self, child: Child, event: dict[str, Any]) -> None:
         """
         A worker has a client more.

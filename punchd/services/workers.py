@@ -285,6 +285,7 @@ class Workers:
         self._past[1].update(child.ports)
         self._rendezvous.traffic.lost(child.living)
         child.counters, child.ports, child.living = Counter(), Counter(), []
+        self._hearing.gone(child)
         lodgers, child.lodgers = child.lodgers, {}
         for each in lodgers.values():
             self._went(child, *each.outside)

@@ -134,6 +134,21 @@ def test_ownerIsDead(parts: Any) -> None:
     assert second.sent == []
 
 
+def test_ownerDies(parts: Any) -> None:
+    """
+    Who waits for a process that dies is told that there is nothing, once.
+    """
+    routes, relay, (first, _) = parts
+    for asker in (0, 1):
+        routes.asked(asker, _claim(2))
+    routes.answered(1, _claim(2), _FOUND)
+    first.sent.clear()
+    for _ in "xx":
+        routes.gone(2)
+    assert relay.answers == [(_claim(2), None)]
+    assert first.sent == []
+
+
 def test_spent() -> None:
     """
     What one process has passed every other one is told, in pieces; nobody is told
