@@ -5,6 +5,7 @@ C{punchd invite} and C{punchd accept}.
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -12,9 +13,12 @@ from twisted.python import usage
 
 from punchd.errors import PairingFailed
 from punchd.forward.rules import checkName
+from punchd.services.asking import runs
 from punchd.services.pairing import plainName
 from punchd.services.petnames import checkName as checkPetname
 from punchd.services.portal import Portal
+from punchd.services.remembered import rememberedURLs
+from punchd.services.state import StateFolder
 
 from .command import RENDEZVOUS, Command, Console
 from .signals import Signals
@@ -90,7 +94,11 @@ class _PairingOptions(Command):
                 await portal.stop()
             return 0
 
-        return int(console.wait(work))
+        status = int(console.wait(work))
+        missing = whatIsMissing(folder, self["services"], bool(self["everything"]))
+        if status == 0 and missing:
+            console.line(missing)
+        return status
 
     async def talk(self, console: Console, portal: Portal) -> None:
         """
@@ -188,6 +196,28 @@ class AcceptOptions(_PairingOptions):
         door = await portal.door()
         told = await door.pair("accept", code=self["code"], **self.words())
         self.paired(console, told)
+
+
+def whatIsMissing(
+    folder: StateFolder, services: Sequence[str], everything: bool
+) -> str:
+    """
+    @param services: what was permitted.
+    @param everything: whether that is all there is.
+
+    @return: how to offer it, empty if a client runs here that may do so, or if nothing
+        was permitted.
+    """
+    if not (services or everything) or runs(folder):
+        return ""
+    url = next(iter(rememberedURLs(folder)), "URL")
+    publish = " ".join(
+        f"--publish={each}=tcp:HOST:PORT" for each in services or ["NAME"]
+    )
+    return (
+        "No client runs here that would offer it yet:\n"
+        f"    twistd -n punch-client --rendezvous='{url}' {publish}"
+    )
 
 
 def _show(console: Console, text: str) -> None:

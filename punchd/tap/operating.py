@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from twisted.application.service import MultiService
+from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -48,6 +48,7 @@ class Server(MultiService):
         self._reactor = reactor
         self._reload = reload
         self._before: dict[int, Any] = {}
+        self._metrics: Service | None = None
         rendezvous.setServiceParent(self)
 
     def serveMetrics(self, endpoint: str) -> None:
@@ -64,7 +65,7 @@ class Server(MultiService):
                 f"--metrics={endpoint}: prometheus-client is not installed; "
                 "`pip install punchd[metrics]` has it."
             ) from e
-        Metrics(self._reactor, parsed, self.rendezvous).setServiceParent(self)
+        self._metrics = Metrics(self._reactor, parsed, self.rendezvous)
 
     # --- Service
 
@@ -74,6 +75,8 @@ class Server(MultiService):
         """
         with oneSentence(self._program):
             super().privilegedStartService()
+            if self._metrics is not None:
+                self._metrics.privilegedStartService()
 
     def startService(self) -> None:
         """
@@ -82,6 +85,8 @@ class Server(MultiService):
         allowFiles()
         with oneSentence(self._program):
             super().startService()
+            if self._metrics is not None:
+                self._metrics.startService()
         # Under nohup too: to read the files again survives a hang-up as well.
         if signal.getsignal(signal.SIGHUP) in (signal.SIG_DFL, signal.SIG_IGN):
             self._catch(signal.SIGHUP, self._reloadSaying)
@@ -100,6 +105,10 @@ class Server(MultiService):
             if callable(handler) and handler is not signal.default_int_handler:
                 self._catch(number, self.rendezvous.hurry)
 
+        def drained(result: Any) -> Any:
+            # Until now the numbers have told how much is left.
+            return None if self._metrics is None else self._metrics.stopService()
+
         def stopped(result: Any) -> Any:
             before, self._before = self._before, {}
             for number, handler in before.items():
@@ -107,7 +116,7 @@ class Server(MultiService):
             return result
 
         stopping: Deferred[Any] = super().stopService()
-        return stopping.addBoth(stopped)
+        return stopping.addBoth(drained).addBoth(stopped)
 
     def _catch(self, number: int, f: Callable[[], object]) -> None:
         def came(number: int, frame: object) -> None:

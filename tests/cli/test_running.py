@@ -13,10 +13,13 @@ from typing import Any, cast
 
 import pytest
 
+from punchd.cli.pairing import whatIsMissing
 from punchd.cli.ping import summary
 from punchd.cli.status import report, seconds, size
+from punchd.services.remembered import rememberURLs
 from punchd.services.state import StateFolder
 from punchd.services.status import Status
+from punchd.signaling.url import RendezvousURL
 
 BOB = "b" * 52
 CAROL = "c" * 52
@@ -172,6 +175,18 @@ def testNoClient(tmp_path: Path, command: str) -> None:
     done = _punchd(command, *peer, f"--state={tmp_path}")
     assert done.stderr.startswith(f"punchd: No client is running on {tmp_path};")
     assert (done.stdout, done.returncode) == ("", 1)
+
+
+def testMissingClient(folder: str, tmp_path: Path) -> None:
+    """Who has permitted something and runs no client is told how to offer it."""
+    state = StateFolder(str(tmp_path))
+    url = RendezvousURL.parse("punch://203.0.113.10")
+    rememberURLs(state, [url])
+    text = whatIsMissing(state, ["ssh"], False)
+    assert f"--rendezvous='{url}' --publish=ssh=tcp:HOST:PORT" in text
+    assert "--publish=NAME=" in whatIsMissing(state, [], True)
+    assert whatIsMissing(state, [], False) == ""
+    assert whatIsMissing(StateFolder(folder), ["ssh"], False) == ""
 
 
 # --- what is printed ---

@@ -63,7 +63,7 @@ def test_signals(product, tmp_path):
         "symmetric",
         a=["--forward=tcp:7000=b/echo", "--path=relay"],
         b=["--publish=echo=tcp:127.0.0.1:7"],
-        rendezvous=[f"--config={config}"],
+        rendezvous=[f"--config={config}", "--metrics=tcp:9100"],
     )
     lab = running.lab
     tool(lab.hostB, "echo", 7)
@@ -91,6 +91,11 @@ def test_signals(product, tmp_path):
         said("stopping: 2 clients are told, and 2 relayed addresses may go on for 60 s")
         assert f"for {running.ids['a']}" in log.read_text()
         assert echoed(sock, b"two") == b"two"
+        numbers = lab.rendezvous.run(
+            ["curl", "-sS", "-m", "5", "http://127.0.0.1:9100/metrics"],
+            capture_output=True,
+        )
+        assert 'punchd_allocations{family="ipv4",transport="udp"} 2.0' in numbers.stdout
         assert process.poll() is None
         process.send_signal(signal.SIGTERM)
         waitFor(lambda: process.poll() is not None, 15, "the end")
