@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
 from twisted.internet.error import CannotListenError
@@ -23,8 +24,10 @@ from punchd.net.driver import Driver
 from punchd.turn.runs import Run
 from punchd.turn.ways import Way
 
-#: How many ports are tried before there are none.
+#: How many ports are tried at random.
 ATTEMPTS: Final = 32
+#: How many of those that we do not have are tried then, before there are none.
+LOOKS: Final = 256
 
 
 class RelayPorts:
@@ -77,14 +80,28 @@ class RelayPorts:
         if number:
             return self._listen(family, host, number)
         for _ in range(ATTEMPTS):
-            chance = int.from_bytes(self._network.entropy(4), "big")
-            number = self._low + chance % (self._high - self._low + 1)
-            if even:
-                number &= ~1
+            opened = self._listen(family, host, self._chosen(even))
+            if opened is not None:
+                return opened
+        # There are few, or few are left: look at some in turn.
+        size = self._high - self._low + 1
+        first = self._chosen(even) - self._low
+        left = (
+            number
+            for step in range(size)
+            if (host, number := self._low + (first + step) % size) not in self.ports
+            and not (even and number % 2)
+        )
+        for number in islice(left, LOOKS):
             opened = self._listen(family, host, number)
             if opened is not None:
                 return opened
         return None
+
+    def _chosen(self, even: bool) -> int:
+        chance = int.from_bytes(self._network.entropy(4), "big")
+        number = self._low + chance % (self._high - self._low + 1)
+        return number & ~1 if even else number
 
     def _listen(self, family: int, host: str, number: int) -> Address | None:
         if not self._low <= number <= self._high or (host, number) in self.ports:
