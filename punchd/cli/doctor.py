@@ -86,13 +86,16 @@ class DoctorOptions(Command):
         from punchd.interfaces import ICandidateSource
         from punchd.net.clock import makeMonotonic
         from punchd.net.kernel import KernelNetwork
-        from punchd.net.proxy import proxyChooser
+        from punchd.net.proxy import Proxy, proxyChooser
         from punchd.services.checkup import examine
 
         status: dict[str, Any] | None = None
         if url is None:
             status = await self._status(reactor)
             url = self._url(status)
+        if proxy is None and status is not None:
+            known = status["rendezvous"].get("proxy")
+            proxy = None if known is None else Proxy.parse(f"http://{known}")
         # A client that runs has asked the router, and goes on asking.
         asked = self["no-portmap"] or (status is not None and _asked(status))
         found = await examine(

@@ -76,7 +76,9 @@ def _link(rendezvous: RendezvousStatus) -> str:
         return f"not connected: {reason}" if reason else "not connected"
     port = rendezvous.get("port")
     text = "connected" if port is None else f"connected, TCP port {port}"
-    return f"{text} through a proxy" if rendezvous.get("proxied") else text
+    if not rendezvous.get("proxied"):
+        return text
+    return f"{text} through the proxy at {rendezvous.get('proxy')}"
 
 
 def _clock(rendezvous: RendezvousStatus) -> Iterator[tuple[str, str]]:

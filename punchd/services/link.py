@@ -71,7 +71,7 @@ class RendezvousLink(Service):
     """
     I keep a client registered with its rendezvous.
 
-    @ivar url: where the rendezvous is.
+    @ivar url: where the rendezvous is, and C{proxy} what may lead there, too.
     @ivar registration: what it gave us, L{None} while it does not know us.
     @ivar handle: that of the last registration, L{None} before the first one.
     @ivar lastFailure: why the last attempt failed, or the connection was lost.
@@ -121,8 +121,8 @@ class RendezvousLink(Service):
         self.url = url
         self.registration: Registration | None = None
         self.lastFailure: Failure | None = None
-        self._network = network
-        self._clock = network.reactor
+        self.proxy = proxy
+        self._network, self._clock = network, network.reactor
         self.onIncoming = onIncoming
         self._callbacks: dict[str, Callable[..., object]] = {
             "onTrickle": onTrickle,

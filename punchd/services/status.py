@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 class RendezvousStatus(TypedDict):
     """
-    The link to the rendezvous: the TCP port that was reached, whether through a
-    proxy, by how much our clock is ahead of its, and why there is no link.
+    The link to the rendezvous: the TCP port that was reached, whether through the
+    proxy, by how much our clock is ahead of its, why there is no link, and the proxy
+    that there is, without its password.
     """
 
     url: str
@@ -24,6 +25,7 @@ class RendezvousStatus(TypedDict):
     proxied: NotRequired[bool]
     clockAhead: NotRequired[float | None]
     reason: NotRequired[str]
+    proxy: NotRequired[str]
 
 
 class NatStatus(TypedDict):
@@ -111,6 +113,8 @@ def rendezvousStatus(link: RendezvousLink) -> RendezvousStatus:
     """
     known, failure = link.registration, link.lastFailure
     found: RendezvousStatus = {"url": str(link.url), "connected": known is not None}
+    if link.proxy is not None:
+        found["proxy"] = str(link.proxy)
     if known is None:
         found["reason"] = "" if failure is None else str(failure.value)
         return found

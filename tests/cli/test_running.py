@@ -235,8 +235,8 @@ def testReportOfNothing() -> None:
     [
         ({"connected": True, "port": 443}, "(connected, TCP port 443)"),
         (
-            {"connected": True, "port": 443, "proxied": True},
-            "(connected, TCP port 443 through a proxy)",
+            {"connected": True, "port": 443, "proxied": True, "proxy": "192.0.2.1:8"},
+            "(connected, TCP port 443 through the proxy at 192.0.2.1:8)",
         ),
         ({"connected": False, "reason": "No answer."}, "(not connected: No answer)"),
         (

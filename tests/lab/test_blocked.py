@@ -108,3 +108,8 @@ def test_blocked(product, tmp_path, record_property, kind, both):
     print(f"20 MB at {rate:.1f} MB/s")
     record_property("rate", rate)
     assert "sesame" not in "".join(running.log(x).read_text() for x in "ab")
+    if kind == "proxyonly" and not both:
+        # As the user would find out.
+        done = running.punchd("a", "doctor", "--no-portmap")
+        assert done.returncode == 0
+        assert "is reached through the proxy at 192.168.1.1:3128." in done.stdout

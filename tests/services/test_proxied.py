@@ -87,4 +87,6 @@ def test_session() -> None:
     way = pair.a.context.relay.way if pair.a.context.relay is not None else None
     assert way is not None
     assert way.proxied
+    found = pair.a.status()["rendezvous"]
+    assert (found["proxied"], found["proxy"]) == (True, f"{PROXY}:3128")
     pair.stop()
