@@ -42,8 +42,10 @@ from punchd.signaling.url import RendezvousURL
 HEAD_START: Final = 0.3
 #: Seconds for the connection and the handshake, on all ports.
 PATIENCE: Final = 10.0
-#: Seconds after which all ways are tried once more beside what is under way: where
-#: nothing passed for a while, TCP waits ever longer before it asks again.
+#: Seconds after which the ways that have no connection are tried once more beside what
+#: is under way: where nothing passed for a while, TCP waits ever longer before it asks
+#: again.  Who is connected waits: a rendezvous to which thousands return at once has
+#: no time for each of them twice.
 AGAIN: Final = 2.0
 
 
@@ -170,6 +172,7 @@ class Approach:
             self._ways.insert(0, first)
         self._all = list(self._ways)
         self._running: dict[tuple[Way, float], Deferred[Any]] = {}
+        self._connected: set[Way] = set()
         self._failures: dict[Way, Failure] = {}
         self._stopped = False
         self._next: IDelayedCall | None = None
@@ -200,15 +203,22 @@ class Approach:
         connecting: Deferred[Any] = self._endpoint(way).connect(self._factory)
         attempt = (way, self._reactor.seconds())
         self._running[attempt] = connecting
-        connecting.addCallback(lambda tls: tls.wrappedProtocol.done)
+        connecting.addCallback(self._handshake, way)
         connecting.addCallbacks(
             self._won, self._lost, callbackArgs=(attempt,), errbackArgs=(attempt,)
         )
 
+    def _handshake(self, tls: Any, way: Way) -> Deferred[Handshake]:
+        self._connected.add(way)
+        done: Deferred[Handshake] = tls.wrappedProtocol.done
+        return done
+
     def _tryAgain(self) -> None:
-        self._next = None
-        self._ways = list(self._all)
-        self._tryNext()
+        self._ways = [way for way in self._all if way not in self._connected]
+        if self._ways:
+            self._tryNext()
+        else:
+            self._next = self._reactor.callLater(AGAIN, self._tryAgain)
 
     def _endpoint(self, way: Way) -> IStreamClientEndpoint:
         host = self._url.host
@@ -229,6 +239,7 @@ class Approach:
         self._running.pop(attempt, None)
         if self._stopped:
             return
+        self._connected.discard(attempt[0])
         self._failures[attempt[0]] = failure
         if self._ways:
             self._tryNext()

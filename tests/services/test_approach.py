@@ -129,6 +129,31 @@ def test_somethingElseListens(meeting: Meeting, greeting: bytes) -> None:
     meeting.network.runUntil(maybeDeferred(listening.stopListening))
 
 
+def test_busy(meeting: Meeting) -> None:
+    """
+    A rendezvous that has taken the connection, but has no time, is not asked by
+    another one of the same attempt.
+    """
+    connections: list[Any] = []
+
+    class Busy(Protocol):
+        def connectionMade(self) -> None:
+            connections.append(self)
+
+    factory: Any = Factory.forProtocol(Busy)
+    factory.noisy = False
+    ports = [meeting.host.reactor.listenTCP(port, factory) for port in (98, 99)]
+    url = RendezvousURL("203.0.113.10", (98, 99), meeting.url.fingerprint)
+    alice = meeting.addClient(1, url)
+    waiting = alice.link.whenRegistered(failAfterFailures=1)
+    meeting.network.advance(9.5)
+    assert len(connections) == 2
+    meeting.network.advance(1.0)
+    failureResultOf(waiting, RendezvousUnreachable)
+    for each in ports:
+        meeting.network.runUntil(maybeDeferred(each.stopListening))
+
+
 def test_waiting(meeting: Meeting) -> None:
     """
     Who waits may give up after some failures, or by himself; the others wait
