@@ -47,7 +47,46 @@ class Idleness:
             self._waiting = self._clock.callLater(self._seconds, self._due)
 
 
-class Replacement:
+class _Later:
+    """
+    I race for another relayed address, when it is time.
+    """
+
+    def __init__(self, clock: IReactorTime, make: Callable[[], Race]) -> None:
+        """
+        @param make: makes the race.
+        """
+        self._clock = clock
+        self._make = make
+        self._waiting: IDelayedCall | None = None
+        self._race: Race | None = None
+
+    def _begin(self) -> None:
+        self._race = self._make()
+        self._race.begin()
+
+    def happened(self, attempt: Attempt, event: object) -> None:
+        """
+        An attempt has an event; it may be mine.
+        """
+        if self._race is not None:
+            self._race.happened(attempt, event)
+
+    def stop(self, end: Callable[[Attempt], None]) -> None:
+        """
+        It is not needed any more.
+
+        @param end: ends one attempt.
+        """
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and waiting.active():
+            waiting.cancel()
+        race, self._race = self._race, None
+        if race is not None:
+            race.stop(end)
+
+
+class Replacement(_Later):
     """
     I race for another address when the server does not say that the one which we
     have still lives: UDP may be blocked where we are now.
@@ -63,11 +102,8 @@ class Replacement:
         @param lives: tells whether the address is there, or is known to be gone.
         @param make: makes the race.
         """
-        self._clock = clock
+        super().__init__(clock, make)
         self._lives = lives
-        self._make = make
-        self._waiting: IDelayedCall | None = None
-        self._race: Race | None = None
 
     def ask(self, attempt: Attempt, seconds: float) -> None:
         """
@@ -94,31 +130,10 @@ class Replacement:
 
     def _late(self) -> None:
         if not self._lives():
-            self._race = self._make()
-            self._race.begin()
-
-    def happened(self, attempt: Attempt, event: object) -> None:
-        """
-        An attempt has an event; it may be mine.
-        """
-        if self._race is not None:
-            self._race.happened(attempt, event)
-
-    def stop(self, end: Callable[[Attempt], None]) -> None:
-        """
-        It is not needed any more.
-
-        @param end: ends one attempt.
-        """
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None and waiting.active():
-            waiting.cancel()
-        race, self._race = self._race, None
-        if race is not None:
-            race.stop(end)
+            self._begin()
 
 
-class Return:
+class Return(_Later):
     """
     I race for an address by UDP while we have one by something else, once UDP is
     known to work.
@@ -134,11 +149,8 @@ class Return:
         @param heardAt: tells when anything came over UDP last.
         @param make: makes the race.
         """
-        self._clock = clock
+        super().__init__(clock, make)
         self._heardAt = heardAt
-        self._make = make
-        self._waiting: IDelayedCall | None = None
-        self._race: Race | None = None
         self._since = 0.0
         # When it was tried last.
         self._began = float("-inf")
@@ -175,25 +187,4 @@ class Return:
             return
         self._waiting = None
         self._began = self._clock.seconds()
-        self._race = self._make()
-        self._race.begin()
-
-    def happened(self, attempt: Attempt, event: object) -> None:
-        """
-        An attempt has an event; it may be mine.
-        """
-        if self._race is not None:
-            self._race.happened(attempt, event)
-
-    def stop(self, end: Callable[[Attempt], None]) -> None:
-        """
-        It is not needed any more.
-
-        @param end: ends one attempt.
-        """
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None and waiting.active():
-            waiting.cancel()
-        race, self._race = self._race, None
-        if race is not None:
-            race.stop(end)
+        self._begin()
