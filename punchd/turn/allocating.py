@@ -127,7 +127,8 @@ class Allocating:
         elif token is not None:
             supported = True
         else:
-            supported = FAMILIES.get(wanted or FAMILY_IPV4) in families
+            kind = FAMILY_IPV4 if wanted is None else wanted
+            supported = FAMILIES.get(kind) in families
         if not supported:
             return failure(request, 440, "Unsupported address family")
         return None

@@ -5,11 +5,15 @@ Requests whose attributes make no sense (RFC 8656, 7.2: 400).
 from __future__ import annotations
 
 import hmac
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from punchd.stun.attributes import UDP, Attribute
 from punchd.stun.message import Method, parse, request
+from punchd.turn.methods import REQUESTS
 from tests.turn.link import OTHER, PEER, REALM, Link, Raw
 
 _GOOD = b"\0\x19\0\4\x11\0\0\0"  # REQUESTED-TRANSPORT, UDP
@@ -58,6 +62,64 @@ def test_badValue(method: int, attributes: bytes) -> None:
     assert answer.checkIntegrity(raw.key)
     assert answer.get(Attribute.ERROR_CODE)[0] == 400
     assert link.ports.live == before
+
+
+_SIZES = st.sampled_from([0, 1, 2, 4, 8, 20])
+_VALUES = _SIZES.flatmap(
+    lambda size: st.one_of(
+        st.binary(min_size=size, max_size=size),
+        st.just(bytes(size)),
+        st.sampled_from([b"\1", b"\2", b"\x11", b"\x40"]).map(
+            lambda first: first.ljust(size, b"\0")
+        ),
+    )
+)
+_ATTRIBUTES = st.lists(st.tuples(st.sampled_from(Attribute), _VALUES), max_size=5)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(sorted(REQUESTS)),
+            st.lists(st.sampled_from([_GOOD, b"\0\x17\0\4\2\0\0\0"]), max_size=1),
+            _ATTRIBUTES,
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_whateverIsSaid(requests: list[tuple[int, list[bytes], Any]]) -> None:
+    """
+    Whatever somebody says who has authenticated, each request has one answer.
+    """
+    own = (
+        Attribute.USERNAME,
+        Attribute.REALM,
+        Attribute.NONCE,
+        Attribute.MESSAGE_INTEGRITY,
+        Attribute.MESSAGE_INTEGRITY_SHA256,
+        Attribute.FINGERPRINT,
+    )
+    raw = Raw(Link())
+    for method, good, attributes in requests:
+        data = b"".join(good)
+        for kind, value in attributes:
+            if kind not in own:
+                data += int(kind).to_bytes(2, "big") + len(value).to_bytes(2, "big")
+                data += value + bytes(-len(value) % 4)
+        (sent,) = raw.send(signed(raw, method, data))
+        assert sent.remote == raw.address
+        assert parse(sent.data).method == method
+
+
+def test_familyZero() -> None:
+    """
+    No family is not IPv4.
+    """
+    link = Link()
+    answer = Raw(link).allocate((Attribute.REQUESTED_ADDRESS_FAMILY, 0))
+    assert answer.get(Attribute.ERROR_CODE)[0] == 440
+    assert link.ports.live == []
 
 
 def test_strangersLearnNothing() -> None:
