@@ -86,6 +86,13 @@ class RendezvousCollector(Collector):
         )
         info.add_metric([punchd.__version__], 1)
         yield info
+        workers = self._rendezvous.workers
+        if workers is not None:
+            yield CounterMetricFamily(
+                "punchd_worker_restarts",
+                "Processes of --workers that ended by themselves.",
+                value=workers.restarts,
+            )
         expires = self._rendezvous.certificateExpires
         if expires is not None:
             yield GaugeMetricFamily(

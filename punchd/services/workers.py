@@ -53,6 +53,7 @@ class Workers:
     @ivar neighbours: what they have, for the relay of this process.
     @ivar counters: what they have counted.
     @ivar portCounters: what went wrong on their UDP ports.
+    @ivar restarts: how many have ended though nobody had told them to.
     """
 
     log = Logger()
@@ -81,6 +82,7 @@ class Workers:
         self._whenReady: Deferred[None] | None = None
         self._stopping: Deferred[None] | None = None
         self._draining = False
+        self.restarts = 0
 
     @property
     def counters(self) -> Counter[str]:
@@ -293,6 +295,7 @@ class Workers:
         if self._draining:
             self._maybeStopped()
             return
+        self.restarts += 1
         now = self._clock.seconds()
         if now - child.startedAt >= LASTED:
             child.wait = AGAIN

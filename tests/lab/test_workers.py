@@ -146,6 +146,7 @@ def test_relayedByBoth(product, record_property):
         # So that none of the two is reached but where it is relayed.
         rendezvous=[
             f"--workers={_PROCESSES}",
+            "--metrics=tcp:9100",
             *(f"--relay-deny={host}" for host in _HOSTS.values()),
         ],
     )
@@ -172,3 +173,7 @@ def test_relayedByBoth(product, record_property):
     waitFor(lambda: log.read_text().count("is at work") == 2, 20, "another worker")
     assert _workers(running) != [worker]
     assert "worker 1 has ended" in log.read_text()
+    numbers = running.lab.rendezvous.run(
+        ["curl", "-sS", "-m", "5", "http://127.0.0.1:9100/metrics"], capture_output=True
+    )
+    assert "punchd_worker_restarts_total 1.0" in numbers.stdout

@@ -5,11 +5,13 @@ The numbers of a rendezvous, while the whole product runs.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from punchd.services import metrics
 from punchd.services.metrics import INTERVAL, Lateness, RendezvousCollector
 from punchd.services.outcomes import SETTLE
 from punchd.signaling.commands import Outcome
@@ -27,6 +29,17 @@ def numbers(rendezvous: Any) -> CollectorRegistry:
     registry = CollectorRegistry()
     registry.register(RendezvousCollector(rendezvous))
     return registry
+
+
+def test_explained() -> None:
+    """
+    Every number has its row on the page for operators.
+    """
+    page = Path(__file__).parents[2] / "docs" / "howto" / "operate.rst"
+    rows = re.findall(r"^``(punchd_\w+)``  ", page.read_text(), re.MULTILINE)
+    names = set(re.findall(r'"(punchd_\w+)"', Path(metrics.__file__).read_text()))
+    names |= {"punchd_relayed_packets", "punchd_relayed_bytes"}
+    assert {row.removesuffix("_total") for row in rows} == names
 
 
 def test_relayed() -> None:
