@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from punchd.core import Address, Burst, Datagram
@@ -48,6 +49,8 @@ class Datagrams:
     @ivar driver: the loop of the relay, or L{None} without one.
     @ivar streams: the clients over TCP.
     """
+
+    log = Logger()
 
     def __init__(self, clock: IReactorTime, observer: Observer) -> None:
         self.counters: Counter[str] = Counter()
@@ -257,15 +260,17 @@ class Datagrams:
         for data, local, remote in datagrams:
             try:
                 message = _read(data)
+                if message.method == Method.BINDING:
+                    answers += self._bind(message, data, local, remote, now)
+                elif driver is not None and relay is not None:
+                    relay.messageReceived(message, local, remote, now)
+                else:
+                    self.counters["no relay"] += 1
             except MalformedMessage:
                 self.counters["malformed"] += 1
-                continue
-            if message.method == Method.BINDING:
-                answers += self._bind(message, data, local, remote, now)
-            elif driver is not None and relay is not None:
-                relay.messageReceived(message, local, remote, now)
-            else:
-                self.counters["no relay"] += 1
+            except Exception:
+                # Such as somebody else's guard: the others are to be answered.
+                self.log.failure("A request failed")
         if answers:
             self.send(answers)
         if driver is not None:
