@@ -70,6 +70,7 @@ class Streams:
     @ivar onHello: called with the peer's incarnation.
     @ivar onCandidate: called with the body of a L{Candidate} frame.
     @ivar onPong: called with the bytes of a L{Ping} that was answered.
+    @ivar onArrived: called with the number of a ping of QUIC's that was acknowledged.
     @ivar onBye: called with the reason when the peer ends the session.
     @ivar onLost: called with what ended the session, once.
     @ivar onCount: called with L{count} when it has changed.
@@ -97,6 +98,7 @@ class Streams:
         self.onHello: Callable[[str], object] = _ignore
         self.onCandidate: Callable[[bytes], object] = _ignore
         self.onPong: Callable[[bytes], object] = _ignore
+        self.onArrived: Callable[[int], object] = _ignore
         self.onBye: Callable[[str], object] = _ignore
         self.onLost: Callable[[Exception], object] = _ignore
         self.onCount: Callable[[int], object] = _ignore
@@ -356,6 +358,7 @@ class Streams:
             channel.secured(event.peerSpki)
             self._admit()
         elif isinstance(event, PingAcknowledged):
+            self.onArrived(event.uid)
             if self.roundTrip.acknowledged(event.uid):
                 self._table.datagrams.pace.measured(self.roundTrip)
         elif isinstance(event, DatagramReceived):

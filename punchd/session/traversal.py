@@ -63,6 +63,7 @@ class Traversal:
     I join a L{Coordinator} with one session.
 
     @ivar running: whether there is no verdict yet.
+    @ivar haste: has QUIC repeat soon what we tell the peer.
     """
 
     def __init__(self, session: Session) -> None:
@@ -90,7 +91,7 @@ class Traversal:
             fit=context.fit,
         )
         self._leasing = Leasing(context, self._leased)
-        self._haste = Haste(context.clock, self._resend)
+        self.haste = Haste(context.clock, self._resend)
         self._driver = Driver(
             self._coordinator, context.socket.send, self._happened, context.clock
         )
@@ -189,7 +190,6 @@ class Traversal:
             session.attempts.learning.recall(self._coordinator)
             if not self.running:
                 session.core.run(session.life, {"traversal": self._wait()})
-        self._haste.stop()
         self._driver.call(self._coordinator.told, dict(body))
 
     # --- what becomes of it
@@ -234,7 +234,7 @@ class Traversal:
         """
         Shoot no more, and give back what is not in use.
         """
-        self._haste.stop()
+        self.haste.stop()
         self._leasing.stop()
         if self._call is not None:
             self._call.cancel()
@@ -283,9 +283,11 @@ class Traversal:
     def _happened(self, event: object) -> None:
         if isinstance(event, Tell):
             body = json.dumps({**event.body, "traversal": 1}).encode()
-            self._session.streams.sendCandidate(body)
             if self._coordinator.running:
-                self._haste.begin(self._rtt())
+                # It leaves in one packet with that.
+                number = self._session.carrier.quicCore.ping()
+                self.haste.begin(number, self._rtt())
+            self._session.streams.sendCandidate(body)
         elif isinstance(event, Shot):
             self._shoot(event)
         elif isinstance(event, (Locate, Connect)):

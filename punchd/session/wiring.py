@@ -61,6 +61,7 @@ def makeStreams(session: Session, quic: QuicCore) -> Streams:
     streams.onCandidate = session.exchange.candidateReceived
     streams.onCount = life.streamsChanged
     streams.onPong = session.pinging.answered
+    streams.onArrived = session.attempts.traversal.haste.arrived
     streams.onBye = byeReceived
     streams.onLost = lost
     return streams
