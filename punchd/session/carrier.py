@@ -30,6 +30,7 @@ from punchd.net.punching import PunchingSocket
 from punchd.net.udp import Received, Run
 from punchd.stun.message import isAnswer, isMessage
 
+from .holding import Hold
 from .listener import Listener
 from .paths import Paths
 from .quic import QuicCore
@@ -79,6 +80,7 @@ class Carrier:
         self.busy = False
         self.lastSent = 0.0
         self._lastWay: tuple[Address, Address] | None = None
+        self._hold = Hold(clock, self._release)
 
     # --- ICE
 
@@ -237,8 +239,21 @@ class Carrier:
                     if agent.controlling:
                         self.ice(agent.nominate, event.pair)
                 self.busy = False
+            self._switch(event.before, event.pair)
             self._wake()
             self.listener.pathSwitched(event.pair)
+
+    def _switch(
+        self, before: CandidatePair | None, after: CandidatePair | None
+    ) -> None:
+        self._hold.end()
+        if before is not None and after is not None and before.valid:
+            since = self.quic.now() - self.lastSent
+            self._hold.begin(before.rtt or 0.0, after.rtt or 0.0, since)
+
+    def _release(self, payloads: list[bytes]) -> None:
+        if self.paths.current is not None:
+            self._carry(payloads, self.paths.current)
 
     def _wake(self) -> None:
         """
@@ -298,8 +313,9 @@ class Carrier:
         if not self.busy and (len(payloads) > 1 or now - before < _FLOW):
             self.setBusy(True)
         pairs, zero = self.paths.routes(len(datagrams), now)
-        for pair in pairs:
-            self._carry(payloads, pair)
+        if not self._hold.takes(payloads):
+            for pair in pairs:
+                self._carry(payloads, pair)
         if zero:
             self.listener.sendZero(payloads)
         self.sent += sum(map(len, payloads))
@@ -377,6 +393,7 @@ class Carrier:
         """
         Stop everything at once.
         """
+        self._hold.end()
         if self.paths.current is not None and self._ice is not None:
             self.quic.call(self.quicCore.close, 0, "The session is over.")
         self._closed = True

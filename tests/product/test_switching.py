@@ -204,3 +204,24 @@ def test_idleForHours(kind: str) -> None:
         stream.write(b"6")
         pair.network.runUntil(collector.whenReceived(6), 1.0)
         assert [session.paths.changes for session in pair.sessions()] == [0, 0]
+
+
+def test_nothingOvertakes() -> None:
+    """
+    Ten megabytes on their way over the relay while a direct path is found, which is
+    faster: QUIC takes nothing for lost that only was overtaken, and goes on at once.
+    """
+    size = 10_000_000
+    with product("portrestricted", "portrestricted") as pair:
+        pair.scenario.sideA.dropDirect()
+        words = talk(pair)
+        until(pair, lambda: pair.kinds() == RELAYED, 10.0)
+        words.finish()
+        stream, collector = pair.open()
+        pair.scenario.sideA.restore()
+        stream.write(bytes(size))
+        began = pair.clock.seconds()
+        until(pair, lambda: pair.kinds() == DIRECT, 60.0)
+        assert len(collector.received) < size / 10
+        pair.network.runUntil(collector.whenReceived(size), 120.0)
+        assert pair.clock.seconds() - began < 2.0
