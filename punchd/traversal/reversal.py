@@ -23,6 +23,8 @@ from .verdict import Reason
 
 #: It takes a packet or two, so it comes before all others.
 _ODDS: Final = 0.999
+#: Where the one who would come was seen by no server over UDP, TCP comes before.
+_UNSEEN: Final = 0.4
 #: Rounds; a side that waits cannot tell whether the other one shot.
 _ROUNDS: Final = 2
 
@@ -67,7 +69,11 @@ class Reversal:
         """
         @return: the probability that it gets through.
         """
-        return _ODDS if ours.open or theirs.open else 0.0
+        found = 0.0
+        for opened, comes in ((ours, theirs), (theirs, ours)):
+            if opened.open:
+                found = max(found, _ODDS if comes.samples else _UNSEEN)
+        return found
 
     def attempt(self, field: Field) -> Attempt:
         """
