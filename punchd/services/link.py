@@ -137,8 +137,7 @@ class RendezvousLink(Service):
         }
         self.connection: LinkConnection | None = None
         self.handle: str | None = None
-        self._since = 0.0
-        self._failures = 0
+        self._since, self._failures = 0.0, 0
         self._gaveUp: Failure | None = None
         self._announcing: IDelayedCall | None = None
         self._waiters = Waiters()
@@ -278,7 +277,8 @@ class RendezvousLink(Service):
         self, command: Any, seconds: float, **arguments: Any
     ) -> Deferred[dict[str, Any]]:
         def late(result: Any, seconds: float) -> Any:
-            raise RendezvousUnreachable("There is no connection to the rendezvous.")
+            silent = f"The rendezvous at {self.url.host} does not answer."
+            raise getattr(self.lastFailure, "value", RendezvousUnreachable(silent))
 
         def registered(registration: object) -> Deferred[dict[str, Any]]:
             assert self.connection is not None

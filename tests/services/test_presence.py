@@ -144,6 +144,7 @@ def test_dialWithoutRendezvous() -> None:
         opened = pair.a.open(pair.identityB.peerId, "echo")
         reason = caught(pair, opened, 60.0)
         assert isinstance(reason, RendezvousUnreachable)
+        assert "cannot be reached" in str(reason)
         opened = pair.a.open(pair.identityB.peerId, "echo")
         pair.rendezvous = pair.startRendezvous()
         opened.addErrback(lambda failure: None)
@@ -180,6 +181,23 @@ def test_wrongClock(error: float, way: str) -> None:
     failed = caught(pair, pair.a.open(pair.b.context.identity.peerId, "echo"), 20.0)
     assert isinstance(failed, PeerUnavailable)
     assert trouble in str(failed)
+    pair.stop()
+
+
+def test_silentRendezvous() -> None:
+    """
+    Who waits for the first connection is told in the end which rendezvous is silent.
+    """
+    pair = Pair(Scenario("open", "open", 1))
+    pair.network.kill(pair.scenario.rendezvous, silently=True)
+    failures: list[Any] = []
+    pair.a.open(pair.identityB.peerId, "echo").addErrback(failures.append)
+    pair.network.advance(11.0)
+    reason = failures[0].value
+    assert isinstance(reason, RendezvousUnreachable)
+    assert str(reason).startswith("The rendezvous at 203.0.113.10")
+    pair.scenario.rendezvous.powerOn()
+    pair.rendezvous = pair.startRendezvous()
     pair.stop()
 
 
