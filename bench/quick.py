@@ -35,6 +35,9 @@ from .trials import Setting, tryAll
 
 #: Seconds that are too long: the retransmission that others wait for is 500 ms.
 CLIFF = 0.25
+#: Round trips, after the dial has reached the peer, within which a pair is to be valid,
+#: and within which the path is to be direct, proven by data.
+VALID, DIRECT = 2.5, 3.5
 #: Seconds that a run may take at most.
 PATIENCE = 20.0
 
@@ -63,17 +66,37 @@ def row(pair: str, name: str, found: Sequence[Outcome], delay: float) -> list[st
     cells = [pair, name, f"{sum(each.direct for each in found)} of {len(found)}"]
     if not times:
         return [*cells, *["-"] * (len(HEAD) - len(cells))]
-    most = times[-1]
+    middle, most = median(times), times[-1]
     high = times[round(0.95 * (len(times) - 1))]
-    cells += [f"{1000 * each:.0f}" for each in (median(times), high, most)]
+    cells += [f"{1000 * each:.0f}" for each in (middle, high, most)]
     cells.append(str(sum(each > CLIFF for each in times)))
     if delay and name == OURS:
-        # The dial crosses the public network twice before the peer knows of it.
-        trips = [each / (2 * delay) - 1 for each in (median(times), most)]
-        cells.append(", ".join(f"{each:.2f}" for each in trips))
+        cells.append(", ".join(f"{trips(each, delay):.2f}" for each in (middle, most)))
     else:
         cells.append("-")
     return cells
+
+
+def trips(seconds: float, delay: float) -> float:
+    """
+    @return: round trips after the dial has reached the peer: before that it has crossed
+        the public network twice.
+    """
+    return seconds / (2 * delay) - 1
+
+
+def bounds(found: Sequence[Outcome], delay: float) -> str:
+    """
+    @return: how many of our runs kept the bounds.  A pair is valid before it is proven,
+        so that who is direct within the bound for valid pairs has kept both.
+    """
+    taken = [trips(e.seconds, delay) for e in found if e.seconds is not None]
+    counts = [sum(each <= bound for each in taken) for bound in (VALID, DIRECT)]
+    return (
+        f"{counts[0]} of {len(found)} had a valid pair, and data over it, within "
+        f"{VALID} round trips after the dial had reached the peer; {counts[1]} within "
+        f"{DIRECT}."
+    )
 
 
 HEAD = (
@@ -139,7 +162,7 @@ def main() -> int:
 def _report(
     arguments: argparse.Namespace, results: Results, wanted: Sequence[Trial]
 ) -> int:
-    lines, fine = [], True
+    lines, told, fine = [], [], True
     for pair in arguments.pairs:
         for name in dict.fromkeys(trial.contender for trial in wanted):
             trials = [t for t in wanted if (t.cell, t.contender) == (pair, name)]
@@ -149,7 +172,9 @@ def _report(
                 fine = fine and all(each.direct for each in found)
                 times = [each.seconds or 0.0 for each in found]
                 fine = fine and (arguments.delay > 0 or max(times) <= CLIFF)
-    print(table(HEAD, lines))
+                if arguments.delay:
+                    told.append(f"{pair}: {bounds(found, arguments.delay)}")
+    print("\n".join([table(HEAD, lines), *told]))
     return 0 if fine else 1
 
 

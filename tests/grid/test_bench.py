@@ -12,6 +12,7 @@ import pytest
 
 from bench.grid import _parser, planned
 from bench.page import page as pageOf
+from bench.quick import bounds
 from bench.results import Conditions, Results, Row, Trial
 from punchd.testing.grid import grid
 from punchd.testing.trial import Outcome
@@ -186,3 +187,15 @@ def test_wrong(words: tuple[str, ...], sentence: str) -> None:
     said = bench(*words, status=1).stderr
     assert sentence in said
     assert len(said.splitlines()) == 1
+
+
+def test_bounds() -> None:
+    """
+    With 25 ms each way the dial has reached the peer after 50 ms: 2.5 round trips
+    later it is 175 ms, and 3.5 later 225 ms.
+    """
+    times = (0.17, 0.18, 0.22, 0.23, None)
+    found = [Outcome(path="direct" if each else None, seconds=each) for each in times]
+    told = bounds(found, 0.025)
+    assert told.startswith("1 of 5 had a valid pair, and data over it, within 2.5 ")
+    assert told.endswith("; 3 within 3.5.")
