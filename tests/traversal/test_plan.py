@@ -131,8 +131,8 @@ def test_shuffle(count: int, seed: bytes) -> None:
 @pytest.mark.parametrize(
     ("reason", "words"),
     [
-        (Reason.OUT_OF_REACH, ["2 connected, 3 syns", "another port"]),
-        (Reason.NOT_CONNECTED, ["2 connected, 3 syns", "known ports"]),
+        (Reason.OUT_OF_REACH, ["2 connected, 3 attempts", "another port"]),
+        (Reason.NOT_CONNECTED, ["2 connected, 3 attempts", "known ports"]),
         (Reason.NOT_POSSIBLE, ["cannot do it"]),
     ],
 )
