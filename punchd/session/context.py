@@ -164,3 +164,10 @@ class Context:
         which it has in the reactor's next turn (L{punchd.signaling.boxes}).
         """
         self.clock.callLater(0, f)
+
+    def afterReading(self, f: Callable[[], None]) -> None:
+        """
+        Call C{f} once what has come meanwhile was read, too: in each turn, the
+        reactor makes due calls first and reads after that.
+        """
+        self.clock.callLater(0, self.clock.callLater, 0, f)

@@ -202,7 +202,7 @@ class Exchange:
         self._credentials = None
         if agent is not None and credentials is not None:
             self.carrier.ice(agent.setRemoteCredentials, credentials)
-            self.context.afterWriting(self._trickleLate)
+            self.context.afterReading(self._trickleLate)
 
     # --- candidates
 
@@ -224,7 +224,7 @@ class Exchange:
 
     def _permit(self, hosts: set[str]) -> None:
         # The relay has time until the peer has heard of it.
-        self.context.afterWriting(lambda: self._permitted(hosts))
+        self.context.afterReading(lambda: self._permitted(hosts))
 
     def _permitted(self, hosts: set[str]) -> None:
         if self.context.relay is not None and not self._stopped:

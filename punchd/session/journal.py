@@ -38,7 +38,7 @@ class Journal:
         # A line takes as long as a datagram, and there are many just when the peer
         # waits for one.
         if not self._lines:
-            self.context.afterWriting(self._write)
+            self.context.afterReading(self._write)
         self._lines.append((level, text, words))
 
     def _write(self) -> None:
