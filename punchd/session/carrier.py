@@ -74,7 +74,7 @@ class Carrier:
         self._ufrag: str | None = None
         self._ice: Driver | None = None
         self.quic = Driver(quic, self._sendQuic, listener.quicHappened, clock)
-        self._paths = Driver(paths, _nothing, self._pathHappened, clock)
+        self._paths = Driver(paths, lambda _: None, self._pathHappened, clock)
         self._closed = False
         self._train: list[bytes] = []
         self.busy = False
@@ -239,17 +239,10 @@ class Carrier:
                     if agent.controlling:
                         self.ice(agent.nominate, event.pair)
                 self.busy = False
-            self._switch(event.before, event.pair)
+            since = self.quic.now() - self.lastSent
+            self._hold.switched(event.before, event.pair, since)
             self._wake()
             self.listener.pathSwitched(event.pair)
-
-    def _switch(
-        self, before: CandidatePair | None, after: CandidatePair | None
-    ) -> None:
-        self._hold.end()
-        if before is not None and after is not None and before.valid:
-            since = self.quic.now() - self.lastSent
-            self._hold.begin(before.rtt or 0.0, after.rtt or 0.0, since)
 
     def _release(self, payloads: list[bytes]) -> None:
         if self.paths.current is not None:
@@ -405,9 +398,3 @@ class Carrier:
             self._ice.stop()
         self._paths.stop()
         self.quic.stop()
-
-
-def _nothing(datagrams: Sequence[Datagram]) -> None:
-    """
-    The choice of paths sends nothing itself.
-    """

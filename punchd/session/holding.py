@@ -15,6 +15,8 @@ from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from punchd.ice.pair import CandidatePair
+
 #: Seconds to wait at the most.
 MOST: Final = 0.25
 
@@ -34,6 +36,18 @@ class Hold:
         self._release = release
         self._kept: list[bytes] = []
         self._waiting: IDelayedCall | None = None
+
+    def switched(
+        self, before: CandidatePair | None, after: CandidatePair | None, since: float
+    ) -> None:
+        """
+        Another pair is used than before.
+
+        @param since: the seconds since something was sent on that.
+        """
+        self.end()
+        if before is not None and after is not None and before.valid:
+            self.begin(before.rtt or 0.0, after.rtt or 0.0, since)
 
     def begin(self, before: float, after: float, since: float) -> None:
         """
