@@ -305,11 +305,15 @@ class _Ignore:
 
 def pytest_configure(config: pytest.Config) -> None:
     """
-    Keep Twisted from printing critical events by itself, and nohup from making the
-    programs that tests start deaf to a hang-up.
+    Keep Twisted from printing critical events by itself, and nohup, or a shell that
+    runs us in the background, from making the programs that tests start deaf.
     """
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    for number, usual in (
+        (signal.SIGHUP, signal.SIG_DFL),
+        (signal.SIGINT, signal.default_int_handler),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
     globalLogBeginner.beginLoggingTo(
         [_Ignore()], redirectStandardIO=False, discardBuffer=True
     )
