@@ -33,6 +33,9 @@ TOTAL: Final = 64 << 20
 #: Seconds without anything taken after which a connection may be ended for others.
 DEAD: Final = 10.0
 
+#: Bytes that what waits has to fall by for anybody to be told.
+FALL: Final = 1 << 20
+
 _SEND_INDICATION: Final = b"\x00\x16"
 
 
@@ -42,11 +45,16 @@ class Budget:
     goes without what waits for it that has not taken anything for the longest time.
 
     @ivar size: bytes that wait.
+    @ivar onFreed: called with how many bytes what waits has fallen by, when those are
+        many, wherever they have gone.
     """
 
     def __init__(self, most: int = TOTAL) -> None:
         self.most = most
         self.size = 0
+        self.onFreed: Callable[[int], object] = lambda size: None
+        # The most that has waited since somebody was told.
+        self._peak = 0
         # Those that wait, the one that has taken something last at the end.
         self._waiting: dict[Outlet, None] = {}
 
@@ -60,7 +68,7 @@ class Budget:
 
         @param waits: whether it waits now.
         """
-        self.size += size
+        self.freed(-size)
         self._waiting.pop(outlet, None)
         if waits:
             self._waiting[outlet] = None
@@ -69,7 +77,7 @@ class Budget:
         """
         So much more waits for an outlet.
         """
-        self.size += size
+        self.freed(-size)
         if self.size > self.most:
             for outlet in list(self._waiting):
                 outlet.shed(now)
@@ -78,9 +86,15 @@ class Budget:
 
     def freed(self, size: int) -> None:
         """
-        So much was dropped.
+        So much less waits, or more if that is negative.
         """
         self.size -= size
+        fall = self._peak - self.size
+        if fall < 0:
+            self._peak = self.size
+        elif fall >= FALL:
+            self._peak = self.size
+            self.onFreed(fall)
 
 
 @implementer(IPushProducer)

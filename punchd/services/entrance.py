@@ -284,7 +284,7 @@ class EntranceFactory(Factory):
         self.unsettled = Unsettled()
         self.connections: set[Entrance] = set()
         self.trimming = Trimming(clock)
-        streams.onFreed = self.trimming.freed
+        streams.budget.onFreed = self.trimming.freed
         self._limit = PrefixLimit(RATE, BURST, totalRate=1000.0)
 
     def buildProtocol(  # type: ignore[override]

@@ -73,7 +73,6 @@ class Streams:
     @ivar counters: connections that were ended and frames that were dropped,
         by reason.
     @ivar budget: what waits for all of them.
-    @ivar onFreed: called with the bytes that waited for a connection which has ended.
     """
 
     def __init__(self, server: Server, clock: IReactorTime) -> None:
@@ -81,7 +80,6 @@ class Streams:
         self.server = server
         self.clock = clock
         self.budget = Budget()
-        self.onFreed: Callable[[int], object] = lambda size: None
         self._streams: dict[tuple[Address, Address], StunStream] = {}
 
     def __len__(self) -> int:
@@ -241,8 +239,6 @@ class StunStream(Protocol):
             self._streams.counters["truncated"] += 1
         outlet, self._outlet = self._outlet, None
         if outlet is not None:
-            if outlet.size:
-                self._streams.onFreed(outlet.size)
             outlet.closed()
         self._streams.closed(self)
 

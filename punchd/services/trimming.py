@@ -1,9 +1,9 @@
 """
 Giving memory back to the system.
 
-What OpenSSL needs for a crowd of connections lies between what stays, and the C
-library keeps it when they have gone: good for the next crowd, but nobody else can
-have it, and the operator sees a process that grows.
+What OpenSSL needs for a crowd of connections, and what waited for them, lies between
+what stays, and the C library keeps it when they have gone: good for the next crowd,
+but nobody else can have it, and the operator sees a process that grows.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class Trimming:
 
     def freed(self, size: int) -> None:
         """
-        A connection has ended.
+        A connection has ended, or what waited for some has left.
 
-        @param size: bytes that it took, about.
+        @param size: bytes that they took, about.
         """
         self._gone += size
         if self._gone >= CROWD and self._waiting is None and not self._stopped:

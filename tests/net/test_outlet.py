@@ -13,6 +13,7 @@ from zope.interface.verify import verifyClass
 from punchd.net.outlet import (
     CHUNK,
     DEAD,
+    FALL,
     LEAST,
     PATIENCE,
     STALE,
@@ -217,6 +218,38 @@ def test_crowd() -> None:
     for each in crowd:
         each.goOn(float("inf"))
     assert budget.size == len(budget) == 0
+
+
+@pytest.mark.parametrize("way", ["taken", "dropped", "closed"])
+def test_freed(way: str) -> None:
+    """
+    When much less waits than has waited, that is told, wherever it has gone; it is
+    not told again, and what goes on at one level is not.
+    """
+    told: list[int] = []
+    budget = Budget()
+    budget.onFreed = told.append
+    crowd = [Connection(budget) for _ in range(20)]
+    for each in crowd:
+        each.outlet.send([FRAME])
+        each.outlet.send([FRAME] * 300)
+    most = budget.size
+    for _ in range(10):
+        crowd[0].goOn(100)
+        crowd[0].outlet.send([FRAME] * 100)
+    assert told == []
+    for each in crowd:
+        if way == "taken":
+            each.goOn(float("inf"))
+        elif way == "dropped":
+            each.now += STALE + 1
+            each.outlet.send([REQUEST])
+        else:
+            each.outlet.closed()
+    left = budget.size
+    assert left < most / 4
+    assert most - left - FALL < sum(told) <= most - left + CHUNK
+    assert min(told) >= FALL
 
 
 def test_gone() -> None:
