@@ -148,6 +148,7 @@ class Half(Protocol):
         if self.lost is None:
             self._readEnded = True
             self.transport.pauseProducing()
+            self._tellWriter()
             self._closeWhenDone()
         if self._other is not None:
             self._other.writeConnectionLost()
@@ -173,6 +174,13 @@ class Half(Protocol):
             self.transport.loseWriteConnection()
         else:
             self.transport.loseConnection()
+
+    def _tellWriter(self) -> None:
+        # Unless the other transport is gone: how, its half is told next.
+        other = self._other
+        gone = other is None or getattr(other.transport, "disconnected", True)
+        if not gone and hasattr(self.transport, "loseReadConnection"):
+            self.transport.loseReadConnection()
 
     def _unfeed(self) -> None:
         # A paused producer would never let Twisted's TCP come to the end.

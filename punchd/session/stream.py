@@ -20,7 +20,7 @@ from zope.interface import implementer
 from punchd.errors import RemoteError, ServiceFailed
 
 from .address import PunchAddress
-from .flow import ABORTED, HIGH_WATER, Flow
+from .flow import ABORTED, CLOSED, HIGH_WATER, Flow
 from .wire import Reply, Status
 
 
@@ -146,6 +146,17 @@ class Stream(Flow):
         Send what was written and the end, and go on receiving.
         """
         self._close()
+
+    def loseReadConnection(self) -> None:
+        """
+        Receive nothing more, and tell the peer at once; go on sending.
+        """
+        if self._over is None:
+            self.incoming.discarding = True
+            # The reply is not to be taken back.
+            if self._head is None and not self.incoming.ended and self.id is not None:
+                self._carrier.stop(self.id, CLOSED)
+            self._carrier.later(self._deliver)
 
     def abortConnection(self) -> None:
         """

@@ -152,6 +152,9 @@ class Actor(Protocol):
             tube = transport._carrier
             tube._open = False
             transport = tube.transport
+        if not transport.connected:
+            # It is closed, and was going to be told.
+            return
         self._reactor.removeReader(transport)
         self._reactor.removeWriter(transport)
         transport.connected = 0
