@@ -18,7 +18,6 @@ from typing import Any, cast
 
 import pytest
 import pytest_twisted
-from hypothesis import settings
 from twisted.internet import defer, task
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import (
@@ -32,6 +31,8 @@ from twisted.logger import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from tests.drawn import examples, registerProfiles
+
 #: How long a test may take, in seconds, unless C{@pytest.mark.timeout} says more.
 DEFAULT_TIMEOUT = 150.0
 
@@ -41,9 +42,7 @@ LAST_ALARM = 10
 #: With this set, a test of the kernel lab or of interoperation may not be skipped.
 REQUIRE_LAB = "PUNCHD_REQUIRE_LAB"
 
-# How long an example takes says more of the machine than of the code.
-settings.register_profile("punchd", deadline=None)
-settings.load_profile("punchd")
+registerProfiles()
 
 _HERE = Path(__file__).parent
 _FOLDER_MARKS = ("lab", "interop")
@@ -260,7 +259,9 @@ def _timed(item: pytest.Item) -> Generator[None, None, None]:
         yield
         return
     mark = item.get_closest_marker("timeout")
-    _watch.start(float(mark.args[0]) if mark else DEFAULT_TIMEOUT)
+    timeout = float(mark.args[0]) if mark else DEFAULT_TIMEOUT
+    # With more examples it may take longer.
+    _watch.start(timeout * examples(1))
     try:
         yield
     finally:

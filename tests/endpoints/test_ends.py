@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from twisted.internet.error import ConnectionDone
 
+from tests.drawn import examples
+
 from .chain import KINDS, Actor, Chain, HalfActor
 
 ACTIONS = ("write", "write", "pause", "resume", "end", "close", "abort", "die")
@@ -37,7 +39,11 @@ Steps = list[tuple[bool, str, int, int]]
 #: What hangs takes too long to be tried again and again in search of less.
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 
+#: A chain is large, and slow.
+HEALTH = list(HealthCheck)
 
+
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("left", KINDS)
 def test_allEnds(left: str, tmp_path: Path) -> None:
     """
@@ -47,7 +53,11 @@ def test_allEnds(left: str, tmp_path: Path) -> None:
     chains: list[Chain] = []
     number = count()
 
-    @settings(max_examples=100, phases=PHASES, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=examples(100),
+        phases=PHASES,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(
         st.sampled_from(KINDS),
         st.tuples(st.booleans(), st.booleans()),
@@ -72,6 +82,7 @@ def test_allEnds(left: str, tmp_path: Path) -> None:
     chains[0].stop()
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("left", KINDS)
 @pytest.mark.parametrize("cut", [Chain.lose, Chain.leave])
 def test_clientGoes(left: str, cut: Callable[[Chain], None], tmp_path: Path) -> None:
@@ -81,7 +92,11 @@ def test_clientGoes(left: str, cut: Callable[[Chain], None], tmp_path: Path) -> 
     """
     number = count()
 
-    @settings(max_examples=20, phases=PHASES, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=examples(20),
+        phases=PHASES,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(st.sampled_from(KINDS), st.integers(0, 1 << 30), STEPS)
     def check(right: str, seed: int, steps: Steps) -> None:
         chain = Chain(tmp_path / str(next(number)))
@@ -105,6 +120,26 @@ def test_clientGoes(left: str, cut: Callable[[Chain], None], tmp_path: Path) -> 
         chain.stop()
 
     check()
+
+
+@pytest.mark.parametrize("left", ["stream", "program"])
+@pytest.mark.parametrize("right", ["stream", "program"])
+def test_writesToClosed(left: str, right: str, tmp_path: Path) -> None:
+    """
+    Who writes once to one that has closed learns soon that nobody reads, and need not
+    write again.
+    """
+    chain = Chain(tmp_path)
+    chain.connect(left, right, (True, True))
+    _live(chain, [(True, "write", 1, 0)])
+    chain.reactor.until(lambda: chain.right is not None and chain.right.data)
+    one, other = chain.ends
+    one.act("close", 0)
+    chain.reactor.until(lambda: other.ended)
+    other.act("write", 1)
+    chain.reactor.until(lambda: other.gone)
+    chain.reactor.until(lambda: chain.over)
+    chain.stop()
 
 
 def _live(chain: Chain, steps: Steps) -> None:

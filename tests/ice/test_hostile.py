@@ -25,6 +25,7 @@ from punchd.stun.message import (
     request,
     success,
 )
+from tests.drawn import examples
 from tests.ice.link import Link, Peer, connected, dial, pairOfPeers
 
 STRANGER: Address = ("198.51.100.66", 6666)
@@ -221,7 +222,7 @@ def test_garbage(data: bytes, port: int) -> None:
     assert a.agent.deadline() is None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(st.data())
 def test_damagedTraffic(data: st.DataObject) -> None:
     """
@@ -272,7 +273,7 @@ def meddle(link: Link, peer: Peer, chance: random.Random) -> None:
     link.flush(peer)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50))
 @given(st.integers(0, 1 << 32))
 def test_commandsInAnyOrder(seed: int) -> None:
     """

@@ -9,6 +9,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from twisted.internet.error import ConnectionDone
 
+from tests.drawn import examples
+
 from .pair import HalfCloser, Pair, Recorder
 
 ACTIONS = ("write", "end", "close", "abort", "pause", "resume")
@@ -83,6 +85,7 @@ class Actor:
             }[action]()
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("backend", ["qh3", "aioquic"])
 def test_lossyEnds(backend: str) -> None:
     """
@@ -90,7 +93,7 @@ def test_lossyEnds(backend: str) -> None:
     of both leaves nothing, and nothing but what was sent arrives.
     """
 
-    @settings(max_examples=60, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(60), suppress_health_check=list(HealthCheck))
     @given(
         st.tuples(st.booleans(), st.booleans()),
         st.sampled_from((0.0, 0.1, 0.3)),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from punchd.session.events import StreamData
 from punchd.session.packet import destination, isInitial
 from punchd.session.quic import VIRTUAL, QuicCore
+from tests.drawn import examples
 
 from .pair import BACKENDS, LISTENER, STRANGER
 from .two import Two
@@ -65,7 +66,7 @@ def test_foreignPackets(backend: str) -> None:
     assert two.events[two.server] == [StreamData(id, b"once", True)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(st.lists(st.binary(max_size=1300), min_size=1, max_size=10))
 def test_garbage(datagrams: list[bytes]) -> None:
     """
@@ -80,7 +81,7 @@ def test_garbage(datagrams: list[bytes]) -> None:
 _shared = {name: Two(name, name).connected() for name in BACKENDS}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(st.binary(min_size=1, max_size=1), st.binary(max_size=1300))
 def test_garbageWithOurConnectionId(first: bytes, rest: bytes) -> None:
     """

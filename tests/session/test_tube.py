@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from punchd.errors import NotAllowed, PeerUnavailable, ProtocolViolation
 from punchd.session.stream import Stream
 from punchd.session.tube import CHUNK, Kind, Tube, errorOf
+from tests.drawn import examples
 
 from .pair import HalfCloser, Recorder
 
@@ -276,7 +277,7 @@ def test_nonsense(frame: bytes) -> None:
 
 
 @given(st.lists(st.binary(max_size=40), max_size=8))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30))
 def test_garbage(pieces: list[bytes]) -> None:
     """
     Garbage raises nothing, and never is data of the user's that was not sent.

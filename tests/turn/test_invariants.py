@@ -14,6 +14,7 @@ from punchd.stun.attributes import Attribute
 from punchd.stun.message import Method
 from punchd.turn.channeldata import channelData
 from punchd.turn.limits import Limits, Quota
+from tests.drawn import examples
 from tests.turn.link import LISTEN, Link, Ports, Raw
 
 PEERS = [("192.0.2.77", 5000), ("192.0.2.78", 5000), ("2001:db8:7::7", 5000)]
@@ -103,7 +104,7 @@ class Run:
                 assert channel.relayed == owner.relayed
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(st.lists(steps, max_size=40))
 def test_anyOrder(happenings: list[tuple[str, int, Any]]) -> None:
     """

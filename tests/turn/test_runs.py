@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from punchd.core import Address, Datagram
@@ -72,7 +72,6 @@ fromPeers = st.tuples(
 )
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from([0.0, 301.0, 601.0]),
     st.lists(st.one_of(fromClients, fromPeers), max_size=6),
