@@ -138,6 +138,7 @@ def test_writesToClosed(left: str, right: str, tmp_path: Path) -> None:
     chain.reactor.until(lambda: other.ended)
     other.act("write", 1)
     chain.reactor.until(lambda: other.gone)
+    assert bytes(one.data) == b""
     chain.reactor.until(lambda: chain.over)
     chain.stop()
 
