@@ -77,12 +77,12 @@ def unharmed(talk: Talk) -> None:
 
 def _settled(memory: Memory) -> int:
     """
-    @return: how many bytes the rendezvous has grown by; what crowds needed is given
-        back a bit after they have gone.
+    @return: how many bytes the rendezvous has grown by, the process that has most; what
+        crowds needed is given back a bit after they have gone.
     """
     with suppress(TimeoutError):
-        waitFor(lambda: memory.growth()["rendezvous"] < _SLACK, 20, "less memory")
-    return memory.growth()["rendezvous"]
+        waitFor(lambda: max(memory.growth().values()) < _SLACK, 20, "less memory")
+    return max(memory.growth().values())
 
 
 def binding() -> bytes:
@@ -207,7 +207,7 @@ def test_badFrames(rendezvous: Started, frame: str) -> None:
                     pass
         unharmed(talk)
         assert descriptors(rendezvous) <= before
-        assert memory.growth()["rendezvous"] < _SLACK
+        assert _settled(memory) < _SLACK
 
 
 def test_neverReads(rendezvous: Started) -> None:
@@ -226,8 +226,7 @@ def test_neverReads(rendezvous: Started) -> None:
         memory = Memory(rendezvous=rendezvous.pid)
         payload = bytes(1400)
         poured = 0
-        until = time.monotonic() + 3
-        while time.monotonic() < until:
+        while poured <= 6 * _SLACK:
             for _ in range(100):
                 eager.send(payload, lazy.relayed)
                 poured += len(payload)
@@ -235,7 +234,6 @@ def test_neverReads(rendezvous: Started) -> None:
             time.sleep(0.005)
         grown = memory.growth()["rendezvous"]
         print(f"{poured / MB:.0f} MB poured, {grown / MB:.1f} MB more")
-        assert poured > 4 * _SLACK
         assert grown < _SLACK
         unharmed(talk)
         # What waited is less than was poured, and it goes on from there.
@@ -322,7 +320,7 @@ def test_forgedRequests(rendezvous: Started) -> None:
             talk: (talk.received - received) / (talk.sent - sent)
             for talk, (sent, received) in before.items()
         }
-        grown = max(memory.growth().values())
+        grown = _settled(memory)
         print(
             f"{rate:,.0f} forged a second; came over UDP {shares[overUDP]:.1%}, "
             f"over TCP {shares[overTCP]:.1%}; {grown / MB:.1f} MB more"

@@ -107,8 +107,11 @@ def test_slowReader(product, record_property):
     until = time.monotonic() + 60
     tool(running.lab.hostB, "echo", 7)
     # What is under way arrives first.
-    time.sleep(3)
-    given = source.sent
+    given = -1
+    while given != source.sent:
+        assert time.monotonic() < until
+        given = source.sent
+        time.sleep(3)
     most = memory.growth()
     with connect(running.lab.hostA, 7000) as other:
         while time.monotonic() < until:
