@@ -1,7 +1,7 @@
 """
 A bare loop in Python: what remains of a relay when nothing is checked.
 
-    python -m bench.bare PORT
+    python -m bench.bare HOST PORT
 
 Requests are answered by our server; data is passed on as soon as two look-ups have
 told where to: no permission, no lifetime, no limit is looked at, and nothing is
@@ -25,7 +25,6 @@ from punchd.turn.guards import StaticUsers
 from punchd.turn.limits import Limits, Quota
 from punchd.turn.server import Server
 
-HOST = "127.0.0.1"
 HEADER = 4
 
 ROOM = memoryview(bytearray(1 << 16))
@@ -38,12 +37,13 @@ class Ports:
 
     families = (4,)
 
-    def __init__(self) -> None:
+    def __init__(self, host: str) -> None:
+        self._host = host
         self.sockets: dict[Address, socket.socket] = {}
         self.poll = select.epoll()
 
     def open(self, family: int, even: bool = False, number: int = 0) -> Address | None:
-        sock = bound(0)
+        sock = bound(self._host, 0)
         address: Address = sock.getsockname()
         self.sockets[address] = sock
         self.poll.register(sock.fileno(), select.EPOLLIN)
@@ -53,7 +53,7 @@ class Ports:
         self.sockets.pop(address).close()
 
 
-def bound(port: int) -> socket.socket:
+def bound(host: str, port: int) -> socket.socket:
     """
     @return: a socket with a great buffer.
     """
@@ -61,7 +61,7 @@ def bound(port: int) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
     sock.setblocking(False)
     ancillary.coalesce(sock)
-    sock.bind((HOST, port))
+    sock.bind((host, port))
     return sock
 
 
@@ -86,7 +86,7 @@ def main() -> None:
     """
     Relay until the process is ended.
     """
-    ports = Ports()
+    ports = Ports(sys.argv[1])
     server = Server(
         realm="bench",
         guards=[StaticUsers("users", {"user": "password"})],
@@ -95,7 +95,7 @@ def main() -> None:
         limits=Limits(user=Quota(256)),
         forbidden=lambda host: False,
     )
-    sock = bound(int(sys.argv[1]))
+    sock = bound(sys.argv[1], int(sys.argv[2]))
     listening: Address = sock.getsockname()
     ports.poll.register(sock.fileno(), select.EPOLLIN)
     main = sock.fileno()

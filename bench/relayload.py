@@ -1,10 +1,11 @@
 """
 Our own client as the load of a relay: it sends and receives runs.
 
-    python -m bench.relayload PORT SIZE
+    python -m bench.relayload echo HOST PORT
+    python -m bench.relayload send SERVER PORT PEER PORT SIZE RUNS
 
-Clients send runs of messages over channels to a peer in this process, which sends
-them back as they come; each client has one run on its way.  Prints how many
+Clients send runs of messages over channels to a peer, C{echo}, which sends them back as
+they come; each client has one run on its way, and sends RUNS of them.  Prints how many
 messages were sent and how many came back.
 """
 
@@ -24,12 +25,10 @@ from punchd.net.udp import Run
 from punchd.turn.events import Allocated, AllocationFailed, RelayedDatagram
 from punchd.turn.runclient import RelayedRun, RunClient
 
-HOST = "127.0.0.1"
-PEER = "127.0.0.3"
-CLIENTS = 10
-#: Messages in a run, and runs of each client.
+#: So many that a server has something to do all the time.
+CLIENTS = 30
+#: Messages in a run.
 LENGTH = 50
-RUNS = 400
 #: Seconds after which what has not come back is lost.
 PATIENCE = 0.2
 USER, PASSWORD = "user", "password"
@@ -61,10 +60,13 @@ class Sender:
     I am one client.
     """
 
-    def __init__(self, network: Any, server: Address, peer: Address, size: int) -> None:
+    def __init__(
+        self, network: Any, server: Address, peer: Address, size: int, runs: int
+    ) -> None:
         self._reactor, self._peer, self._size = network.reactor, peer, size
+        self._runs = runs
         self.client = RunClient(server, entropy=network.entropy)
-        self.port = network.listenDatagram(self, 4, HOST, 0)
+        self.port = network.listenDatagram(self, 4, "0.0.0.0", 0)
         self.driver = Driver(
             self.client, self.port.sendMany, self._happened, network.reactor
         )
@@ -105,7 +107,7 @@ class Sender:
     def _next(self) -> None:
         if self._waiting.active():
             self._waiting.cancel()
-        if self.sent >= RUNS * LENGTH:
+        if self.sent >= self._runs * LENGTH:
             self.done()
             return
         self._waiting = self._reactor.callLater(PATIENCE, self._next)
@@ -115,20 +117,24 @@ class Sender:
         self.driver.call(self.client.sendRun, run, self._peer)
 
 
-def main() -> None:
+def echo(network: Any, host: str, port: str) -> None:
     """
-    Send all, and say what came back.
+    Be the peer until the process is ended.
     """
-    from twisted.internet import reactor as anyReactor
+    receiver = Echo()
+    receiver.port = network.listenDatagram(receiver, 4, host, int(port))
 
-    reactor: Any = makeMonotonic(anyReactor)
-    network = KernelNetwork(reactor)
-    echo = Echo()
-    echo.port = network.listenDatagram(echo, 4, PEER, 0)
-    server, size = (HOST, int(sys.argv[1])), int(sys.argv[2])
-    senders = [
-        Sender(network, server, echo.port.getHost(), size) for _ in range(CLIENTS)
-    ]
+
+def send(
+    network: Any, server: Address, peer: Address, size: int, runs: int
+) -> list[Sender]:
+    """
+    Send all, and stop.
+
+    @return: who does it.
+    """
+    reactor = network.reactor
+    senders = [Sender(network, server, peer, size, runs) for _ in range(CLIENTS)]
     left = set(senders)
     for each in senders:
 
@@ -140,6 +146,25 @@ def main() -> None:
 
         each.done = done
     reactor.callLater(100, reactor.stop)
+    return senders
+
+
+def main() -> None:
+    """
+    Do one of both.
+    """
+    from twisted.internet import reactor as anyReactor
+
+    reactor: Any = makeMonotonic(anyReactor)
+    network = KernelNetwork(reactor)
+    command, *words = sys.argv[1:]
+    if command == "echo":
+        echo(network, *words)
+        reactor.run()
+        return
+    host, port, peer, peerPort, size, runs = words
+    server, there = (host, int(port)), (peer, int(peerPort))
+    senders = send(network, server, there, int(size), int(runs))
     reactor.run()
     print(sum(each.sent for each in senders), sum(each.received for each in senders))
 
