@@ -70,6 +70,7 @@ class ServerCredentials:
     @ivar hostName: the name in a certificate of an authority, or L{None}.
     @ivar expires: when that certificate does, in seconds since 1970; L{None} for our
         own, which lasts.
+    @ivar pem: all that another process needs to show the same.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class ServerCredentials:
             assert identity is not None
             context = _context(identity, SSL.TLS1_2_VERSION)
             self.fingerprint = identity.peerId
+            self.pem = identity.keyPEM() + identity.certificatePEM()
         else:
             context = _context(None, SSL.TLS1_2_VERSION)
             try:
@@ -113,10 +115,16 @@ class ServerCredentials:
         context.set_alpn_select_callback(_selectProtocol)
         self._sslContext = context
 
-    @staticmethod
-    def _useChain(context: SSL.Context, pem: bytes) -> x509.Certificate:
+    def _useChain(self, context: SSL.Context, pem: bytes) -> x509.Certificate:
         leaf, *chain = x509.load_pem_x509_certificates(pem)
         key: Any = serialization.load_pem_private_key(pem, None)
+        self.pem = b"".join(
+            each.public_bytes(serialization.Encoding.PEM) for each in (leaf, *chain)
+        ) + key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
         context.use_certificate(leaf)
         for each in chain:
             context.add_extra_chain_cert(each)
@@ -139,6 +147,7 @@ class ServerCredentials:
             )
         self.fingerprint = successor.fingerprint
         self.expires = successor.expires
+        self.pem = successor.pem
         self._sslContext = successor._sslContext
 
     def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:

@@ -11,6 +11,7 @@ the oldest makes room.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, Final
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -44,7 +45,8 @@ MAX_UNSETTLED_TOTAL: Final = 4096
 RATE: Final = 50.0
 BURST: Final = 500.0
 
-_TLS = 0x16
+#: The first byte of a connection within TLS.
+TLS: Final = 0x16
 
 
 class _Relay(Protocol):
@@ -91,13 +93,14 @@ class Guest(_Relay):
             self.handOver(self._entrance.stream(spoken == TURN_TOGETHER))
             return
         peer = peerOf(transport) if isModern(transport) else None
-        if peer is None:
+        registrar = factory.registrar
+        if peer is None or registrar is None:
             factory.counters["signaling without a certificate"] += 1
             transport.abortConnection()
             return
         patience = self._entrance.settled()
         host = addressOf(transport.getPeer())[0]
-        self.handOver(factory.registrar.connected(peer, host, patience))
+        self.handOver(registrar.connected(peer, host, patience))
 
     def dataReceived(self, data: bytes) -> None:
         """
@@ -120,6 +123,8 @@ class Entrance(_Relay):
     """
 
     factory: EntranceFactory
+    #: The seconds for saying enough.
+    allowed: float = FIRST_BOX
 
     def __init__(self, factory: EntranceFactory, network: str) -> None:
         self.factory = factory
@@ -133,7 +138,7 @@ class Entrance(_Relay):
         factory = self.factory
         self.count(True)
         factory.connections.add(self)
-        self._waiting = factory.clock.callLater(FIRST_BOX, self._tooLate)
+        self._waiting = factory.clock.callLater(self.allowed, self._tooLate)
 
     def settled(self) -> float:
         """
@@ -142,7 +147,7 @@ class Entrance(_Relay):
         @return: the seconds that were left.
         """
         self.count(False)
-        return self._stopWaiting()
+        return self.stopWaiting()
 
     def stream(self, together: bool = False) -> StunStream:
         """
@@ -156,7 +161,7 @@ class Entrance(_Relay):
             # What is relayed is much, and for somebody else.
             pace(getHandle())
         return StunStream(
-            self.factory.streams, self._stopWaiting(), self.count, together
+            self.factory.streams, self.stopWaiting(), self.count, together
         )
 
     def count(self, unsettled: bool) -> None:
@@ -165,13 +170,31 @@ class Entrance(_Relay):
         """
         self.factory.unsettled.count(self, self.network, unsettled)
 
-    def _stopWaiting(self) -> float:
-        waiting, self._waiting = self._waiting, None
+    def leave(self) -> None:
+        """
+        Go at once.
+        """
+        transport: Any = self.transport
+        transport.abortConnection()
+
+    def patience(self) -> float:
+        """
+        @return: the seconds that are left.
+        """
+        waiting = self._waiting
         if waiting is None or not waiting.active():
             return 0.0
-        left = waiting.getTime() - self.factory.clock.seconds()
-        waiting.cancel()
-        return max(0.0, left)
+        return max(0.0, waiting.getTime() - self.factory.clock.seconds())
+
+    def stopWaiting(self) -> float:
+        """
+        @return: the seconds that were left.
+        """
+        left = self.patience()
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and waiting.active():
+            waiting.cancel()
+        return left
 
     def dataReceived(self, data: bytes) -> None:
         """
@@ -195,7 +218,7 @@ class Entrance(_Relay):
 
     def _choose(self, first: int) -> bool:
         factory = self.factory
-        if first == _TLS:
+        if first == TLS:
             inner = Factory.forProtocol(lambda: Guest(self))
             tls = TLSMemoryBIOFactory(factory.credentials, False, inner, factory.clock)
             # A box is one write: there is nothing to gather until the next turn.
@@ -265,15 +288,18 @@ class EntranceFactory(Factory):
 
     log = Logger()
     noisy = False
+    #: Makes what is a connection.
+    entrance: Callable[[Any, str], Entrance] = Entrance
 
     def __init__(
         self,
         clock: IReactorTime,
         credentials: ServerCredentials,
-        registrar: Registrar,
+        registrar: Registrar | None,
         streams: Streams,
     ) -> None:
         """
+        @param registrar: takes connections for signaling, if there may be any.
         @param streams: takes connections for STUN and TURN.
         """
         self.clock = clock
@@ -302,9 +328,8 @@ class EntranceFactory(Factory):
         if oldest is not None:
             self.counters["made room"] += 1
             oldest.count(False)
-            transport: Any = oldest.transport
-            transport.abortConnection()
-        return Entrance(self, network)
+            oldest.leave()
+        return self.entrance(self, network)
 
     def abortAll(self) -> None:
         """
@@ -312,5 +337,4 @@ class EntranceFactory(Factory):
         """
         self.trimming.stop()
         for each in list(self.connections):
-            transport: Any = each.transport
-            transport.abortConnection()
+            each.leave()

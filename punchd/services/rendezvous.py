@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 from twisted.application.service import Service
@@ -33,6 +34,7 @@ from .datagrams import Datagrams
 from .doors import Doors
 from .drain import Drain
 from .entrance import EntranceFactory
+from .passing import PassingFactory
 from .places import Place, firsts, textOf
 from .registrar import Offering, Registrar
 from .relaylog import RelayLog
@@ -77,7 +79,7 @@ class Rendezvous(Service):
         self.relay: RunServer | None = None
         self._network = network
         self._clock = network.reactor
-        self._credentials = credentials
+        self.credentials = credentials
         self._settings = settings
         self._state = state
         self.workers: Workers | None = None
@@ -96,7 +98,10 @@ class Rendezvous(Service):
         secret = self.workers.observerSecret if self.workers else network.entropy(32)
         observer = Observer(self.directory.presenceOf, secret, self.sighted)
         self.datagrams = Datagrams(self._clock, observer)
-        self._entrance = EntranceFactory(
+        make: Any = EntranceFactory
+        if self.workers is not None:
+            make = partial(PassingFactory, self.workers.passing)
+        self._entrance: EntranceFactory = make(
             self._clock, credentials, self.registrar, self.datagrams.streams
         )
         self._doors = Doors(network, self.datagrams, self._entrance, self.workers)
@@ -134,7 +139,7 @@ class Rendezvous(Service):
         When the certificate of an authority does, in seconds since 1970; L{None}
         without one.
         """
-        return self._credentials.expires
+        return self.credentials.expires
 
     @property
     def connections(self) -> int:
@@ -181,8 +186,8 @@ class Rendezvous(Service):
     def _ready(self, _: object = None) -> None:
         if self._state is not None:
             self._state.write("url", f"{self.url}\n".encode("ascii"))
-        if self._credentials.expires is not None:
-            until = datetime.fromtimestamp(self._credentials.expires, UTC)
+        if self.credentials.expires is not None:
+            until = datetime.fromtimestamp(self.credentials.expires, UTC)
             self.log.info("the certificate is good until {until}", until=str(until))
         self.log.info("ready: {url}", url=str(self.url), event="ready")
 
@@ -300,11 +305,11 @@ class Rendezvous(Service):
                 "--listen: nothing listens for TCP on the addresses that are told "
                 "to clients."
             )
-        named = self._credentials.hostName
+        named = self.credentials.hostName
         return RendezvousURL(
             named or hosts[local],
             tuple(dict.fromkeys(ports)),
-            None if named else self._credentials.fingerprint,
+            None if named else self.credentials.fingerprint,
         )
 
     # --- the relay

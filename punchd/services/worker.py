@@ -33,6 +33,7 @@ from punchd.net.clock import makeMonotonic
 from punchd.net.driver import Driver
 from punchd.net.kernel import KernelNetwork
 from punchd.net.sharing import Pair
+from punchd.net.tls import ServerCredentials
 from punchd.signaling.observation import Observer
 from punchd.stun.binding import BindingServer
 from punchd.stun.limit import PrefixLimit
@@ -47,6 +48,7 @@ from .datagrams import Datagrams
 from .relayports import RelayPorts
 from .reloading import Exchangeable, exchange
 from .traffic import livingOf
+from .visitors import Visitors
 from .workerclaims import claimOf, claimRecord, reservedOf
 from .workercopy import Copy, Tell
 from .workerorders import (
@@ -97,6 +99,15 @@ class Worker:
         self.datagrams.binding = BindingServer(
             orders.hosts, orders.everywhere, limit=PrefixLimit()
         )
+        self.visitors: Visitors | None = None
+        if orders.certificate:
+            self.visitors = Visitors(
+                clock,
+                ServerCredentials(None, orders.certificate),
+                self.datagrams.streams,
+                tell,
+                orders.processes,
+            )
         self.relay: NeighbouredServer | None = None
         self._relayPorts: RelayPorts | None = None
         self._guards: list[Exchangeable] = []
@@ -119,6 +130,9 @@ class Worker:
             "cede": self._cede,
             "ceded": self._ceded,
             "spent": self._spentElsewhere,
+            "leave": self._leave,
+            "stream": self._lost,
+            "shown": self._shown,
         }
 
     def start(self) -> None:
@@ -145,6 +159,8 @@ class Worker:
             self._reporting = None
         self.datagrams.stopRelay()
         self.datagrams.closeAll()
+        if self.visitors is not None:
+            self.visitors.abortAll()
         if self._relayPorts is not None:
             self._relayPorts.closeAll()
 
@@ -225,6 +241,31 @@ class Worker:
         if self.relay is not None and driver is not None:
             driver.call(self.relay.spentElsewhere, spentOf(record))
 
+    # --- connections
+
+    def take(self, message: bytes, descriptor: int) -> None:
+        """
+        A message has come with a connection.
+        """
+        ((_, *values),) = unpack(message)
+        if self.visitors is not None:
+            self.visitors.take(self._clock, descriptor, *values)
+
+    def _lost(self, now: float, number: int, *values: Any) -> None:
+        # There was no descriptor: we may not have as many.
+        if self.visitors is not None:
+            self.visitors.left(number)
+
+    def _leave(self, now: float, number: int) -> None:
+        if self.visitors is not None:
+            self.visitors.leave(number)
+
+    def _shown(self, now: float, pem: str) -> None:
+        if self.visitors is not None:
+            self.visitors.credentials.become(
+                ServerCredentials(None, pem.encode("ascii"))
+            )
+
     # --- to the rendezvous
 
     def _spent(self, spent: list[Spent]) -> None:
@@ -254,6 +295,8 @@ class Worker:
         counters = {
             f"{part}: {name}": count
             for part, each in (
+                ("tcp", self.visitors),
+                ("stream", self.datagrams.streams),
                 ("udp", self.datagrams),
                 ("binding", self.datagrams.binding),
                 ("relay", self.relay),
@@ -295,6 +338,10 @@ def main() -> None:
             workers.append(_begin(reactor, pickle.loads(message), pipe.tell))
 
     def lost() -> None:
+        # Whoever was about to tell something is in the middle of it.
+        reactor.callLater(0, ended)
+
+    def ended() -> None:
         for each in workers:
             each.stop()
         if reactor.running:
@@ -302,7 +349,7 @@ def main() -> None:
 
     end = socket.socket(fileno=PIPE)
     end.setblocking(False)
-    pipe = Pipe(reactor, end, received, lost)
+    pipe = Pipe(reactor, end, received, lost, lambda *passed: workers[0].take(*passed))
     reactor.run(installSignalHandlers=False)
 
 

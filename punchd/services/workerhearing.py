@@ -11,6 +11,7 @@ from punchd.turn.claims import Claims
 from punchd.turn.events import AllocationClosed, AllocationOpened
 from punchd.turn.limits import Spent
 
+from .passing import Passing
 from .workerclaims import ClaimRoutes, claimOf, reservedOf
 from .workerorders import spentOf, spentRecords
 from .workerpipe import Record, withAddresses
@@ -21,6 +22,8 @@ class Hearing:
     """
     I see to it that the process with the directory, and the other ones if it concerns
     them, know of it.
+
+    @ivar passing: knows what connections workers have.
     """
 
     def __init__(
@@ -37,6 +40,9 @@ class Hearing:
         self._processes = len(children) + 1
         self._tellOthers = tellOthers
         self._claims = ClaimRoutes(rendezvous, children)
+        self.passing = Passing(children)
+        self.proven = self.passing.proven
+        self.left = self.passing.left
 
     def ownClaims(self) -> Claims:
         """
@@ -77,6 +83,7 @@ class Hearing:
         A worker has died.
         """
         self._claims.gone(child.number)
+        self.passing.gone(child)
 
     def opened(self, child: Child, event: dict[str, Any]) -> None:
         """

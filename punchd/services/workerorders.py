@@ -41,6 +41,7 @@ class Orders:
     @ivar everywhere: the ports that are open on all hosts (RFC 5780).
     @ivar relayHosts: the local host of relayed addresses of each family; none
         without a relay.
+    @ivar certificate: what is shown within TLS, with its private key, in PEM.
     """
 
     number: int
@@ -59,6 +60,7 @@ class Orders:
     limits: Limits
     peers: Callable[[str], bool]
     admissions: Sequence[tuple[str, str]]
+    certificate: bytes = field(repr=False, default=b"")
 
 
 def guardsOf(admissions: Sequence[tuple[str, str]], network: Any) -> list[Any]:

@@ -88,15 +88,19 @@ class Pipe:
         end: socket.socket,
         received: Callable[[bytes], None],
         lost: Callable[[], None],
+        taken: Callable[[bytes, int], None] | None = None,
     ) -> None:
         """
         @param received: called with each message.
         @param lost: called once when the other end is gone, or does not read.
+        @param taken: called instead with a message that has a descriptor, which is
+            its to close; without, they are not taken.
         """
         self._reactor = reactor
         self._socket = end
         self._received = received
         self._lost = lost
+        self._taken = taken
         self._queue: deque[bytes] = deque()
         self._closed = False
         reactor.addReader(self)
@@ -125,6 +129,20 @@ class Pipe:
         self._queue.append(message)
         if len(self._queue) > QUEUE:
             self._gone()
+
+    def sendWith(self, message: bytes, descriptor: int) -> bool:
+        """
+        Send a message with a descriptor, which stays open here.
+
+        @return: whether it was sent; it does not wait for anybody.
+        """
+        if self._closed or self._queue:
+            return False
+        try:
+            socket.send_fds(self._socket, [message], [descriptor])
+        except OSError:
+            return False
+        return True
 
     def close(self) -> None:
         """
@@ -162,8 +180,14 @@ class Pipe:
         for _ in range(READS):
             if self._closed:
                 return
+            descriptors: list[int] = []
             try:
-                message = self._socket.recv(LARGEST)
+                if self._taken is None:
+                    message = self._socket.recv(LARGEST)
+                else:
+                    message, descriptors, *_ = socket.recv_fds(
+                        self._socket, LARGEST, 1, socket.MSG_CMSG_CLOEXEC
+                    )
             except BlockingIOError:
                 return
             except OSError:
@@ -171,7 +195,10 @@ class Pipe:
             if not message:
                 self._gone()
                 return
-            self._received(message)
+            if descriptors and self._taken is not None:
+                self._taken(message, descriptors[0])
+            else:
+                self._received(message)
 
     def doWrite(self) -> None:
         """

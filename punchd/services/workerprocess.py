@@ -37,6 +37,8 @@ class Child:
     @ivar sockets: its pair for each shared address.
     @ivar lodgers: its relayed addresses.
     @ivar pipe: to the process, while there is one.
+    @ivar ready: whether it is at work.
+    @ivar passed: the TCP connections that it was passed, by number.
     @ivar lost: users whose allocations the process before this one had.
     """
 
@@ -53,6 +55,8 @@ class Child:
         self.counters: Counter[str] = Counter()
         self.ports: Counter[str] = Counter()
         self.living: list[Living] = []
+        self.ready = False
+        self.passed: dict[int, Any] = {}
 
     def spawn(
         self,
@@ -101,6 +105,7 @@ class Child:
         There is no process any more.
         """
         self.process = None
+        self.ready = False
         self.pipe.close()
         self.pipe = None
 

@@ -1,7 +1,7 @@
 """
 The processes of a rendezvous that share its UDP ports.
 
-The first one keeps the directory, and has the connections over TCP; it relays and
+The first one keeps the directory, and lets in the connections over TCP; it relays and
 answers as the others do, which are its workers.  It opens the sockets of all of them
 and keeps them open: when a worker dies, what comes for it waits until it was started
 again.  Its allocations are lost then, and clients who have registered are made to
@@ -50,6 +50,7 @@ class Workers:
     """
     I start them, tell them what they have to know, and listen to them.
 
+    @ivar passing: passes connections over TCP on to them.
     @ivar neighbours: what they have, for the relay of this process.
     @ivar counters: what they have counted.
     @ivar portCounters: what went wrong on their UDP ports.
@@ -76,6 +77,7 @@ class Workers:
         self.observerSecret: bytes = network.entropy(32)
         self.neighbours = Neighbours()
         self._hearing = Hearing(rendezvous, self._children, self._tellOthers)
+        self.passing = self._hearing.passing
         self._own: dict[Address, Lodger] = {}
         self._past: tuple[Counter[str], Counter[str]] = Counter(), Counter()
         self._starting: set[Child] = set(self._children)
@@ -273,6 +275,7 @@ class Workers:
             observerSecret=self.observerSecret,
             nonceKey=self.nonceKey,
             relayHosts=self.relayHosts,
+            certificate=self._rendezvous.credentials.pem,
             **self._prepared,
         )
         child.pipe.send(pickle.dumps(orders))
@@ -350,6 +353,7 @@ class Workers:
         self.log.info(
             "worker {number} is at work", number=child.number, event="worker-ready"
         )
+        child.ready = True
         self._starting.discard(child)
         whenReady = self._whenReady
         if whenReady is not None and not self._starting:

@@ -330,6 +330,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
                 limitsOf(fresh.limits),
             )
             if rendezvous.workers is not None:
+                rendezvous.workers.passing.show(credentials.pem)
                 limits = rendezvous.workers.change(limits, denied)
             exchange(
                 rendezvous,

@@ -61,9 +61,17 @@ def _rendezvous(
 
 def descriptors(started: Started) -> int:
     """
-    @return: how many files and sockets the rendezvous has open.
+    @return: how many files and sockets the processes of the rendezvous have open.
     """
-    return len(os.listdir(f"/proc/{started.pid}/fd"))
+    return sum(len(os.listdir(f"/proc/{each}/fd")) for each in started.processes())
+
+
+def _memory(started: Started) -> Memory:
+    """
+    @return: that of each process.
+    """
+    processes = enumerate(started.processes())
+    return Memory(**{f"process {at}": pid for at, pid in processes})
 
 
 def unharmed(talk: Talk) -> None:
@@ -151,7 +159,12 @@ class _Loris:
             sock.close()
 
 
-@pytest.mark.parametrize("tls", [False, True], ids=["tcp", "tls"])
+@pytest.mark.parametrize(
+    ("rendezvous", "tls"),
+    [(1, False), (1, True), (2, False)],
+    ids=["tcp", "tls", "workers"],
+    indirect=["rendezvous"],
+)
 def test_slowLoris(rendezvous: Started, tls: bool) -> None:
     """
     Hundreds of connections that never come to the end of a message, within TLS
@@ -161,7 +174,7 @@ def test_slowLoris(rendezvous: Started, tls: bool) -> None:
     server = rendezvous.address
     with Talk(server, "user1", "user2", stream=True) as talk, ExitStack() as stack:
         before = descriptors(rendezvous)
-        memory = Memory(rendezvous=rendezvous.pid)
+        memory = _memory(rendezvous)
         loris = _Loris(server, tls)
         stack.callback(loris.close)
         most = descriptors(rendezvous) - before
@@ -183,7 +196,11 @@ def test_slowLoris(rendezvous: Started, tls: bool) -> None:
         assert talk.received == talk.sent
 
 
-@pytest.mark.parametrize("frame", ["oversize", "truncated", "garbage"])
+@pytest.mark.parametrize(
+    ("rendezvous", "frame"),
+    [(1, "oversize"), (1, "truncated"), (1, "garbage"), (2, "garbage")],
+    indirect=["rendezvous"],
+)
 def test_badFrames(rendezvous: Started, frame: str) -> None:
     """
     Frames that are too large, cut short or none: each ends its connection and
@@ -196,7 +213,7 @@ def test_badFrames(rendezvous: Started, frame: str) -> None:
         "garbage": b"\0\1\0\0" + os.urandom(2000),
     }[frame]
     with Talk(server, "user1", "user2") as talk:
-        memory = Memory(rendezvous=rendezvous.pid)
+        memory = _memory(rendezvous)
         before = descriptors(rendezvous)
         for _ in range(100):
             with _connect(server, "127.0.0.2") as sock:
@@ -223,7 +240,7 @@ def test_neverReads(rendezvous: Started) -> None:
         lazy.meet(eager)
         eager.send(b"first", lazy.relayed)
         lazy.until(lambda: bool(lazy.received))
-        memory = Memory(rendezvous=rendezvous.pid)
+        memory = _memory(rendezvous)
         payload = bytes(1400)
         poured = 0
         while poured <= 6 * _SLACK:
@@ -232,7 +249,7 @@ def test_neverReads(rendezvous: Started) -> None:
                 poured += len(payload)
             eager.turn(0)
             time.sleep(0.005)
-        grown = memory.growth()["rendezvous"]
+        grown = max(memory.growth().values())
         print(f"{poured / MB:.0f} MB poured, {grown / MB:.1f} MB more")
         assert grown < _SLACK
         unharmed(talk)
@@ -254,7 +271,7 @@ def test_manyNeverRead(rendezvous: Started) -> None:
     with Talk(server, "user1", "user2", stream=True) as talk, ExitStack() as stack:
         eager = Honest(server, "user3")
         stack.callback(eager.close)
-        memory = Memory(rendezvous=rendezvous.pid)
+        memory = _memory(rendezvous)
         lazy = []
         for number in range(_LAZY):
             source = f"127.0.{number}.2"
@@ -270,7 +287,7 @@ def test_manyNeverRead(rendezvous: Started) -> None:
                     eager.send(payload, each.relayed)
                     poured += len(payload)
                 eager.turn(0)
-        most = memory.growth()["rendezvous"]
+        most = max(memory.growth().values())
         unharmed(talk)
         for each in lazy:
             each.close()
@@ -302,7 +319,7 @@ def test_forgedRequests(rendezvous: Started) -> None:
         Talk(server, "user3", "user4", stream=True) as overTCP,
     ):
         unharmed(overUDP)
-        memory = Memory(**{f"process {at}": pid for at, pid in enumerate(processes)})
+        memory = _memory(rendezvous)
         before = {each: (each.sent, each.received) for each in (overUDP, overTCP)}
         words = [str(server[1]), str(_FORGED), str(_FLOOD)]
         flood = subprocess.Popen(

@@ -15,6 +15,8 @@ from twisted.internet.error import ProcessTerminated
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from punchd.identity import Identity
+from punchd.net.tls import ServerCredentials
 from punchd.services.traffic import Traffic
 from punchd.services.worker import Worker
 from punchd.services.workercopy import RETELL, Copy, ToldDirectory
@@ -312,6 +314,51 @@ class _Host(_Network):
     wallClock = staticmethod(lambda: 1_800_000_000.0)
 
 
+def _orders(**more: Any) -> Orders:
+    """
+    @return: what a worker is given.
+    """
+    given: dict[str, Any] = {
+        "number": 1,
+        "processes": 2,
+        "ahead": 0.0,
+        "families": (),
+        "observerSecret": bytes(32),
+        "relaySecret": bytes(32),
+        "nonceKey": bytes(32),
+        "hosts": {"203.0.113.10": "203.0.113.10"},
+        "ownHosts": [],
+        "everywhere": [],
+        "relayHosts": {4: "203.0.113.10"},
+        "relayPorts": (50000, 60000),
+        "realm": "punchd",
+        "limits": limitsOf({}),
+        "peers": PeerNetworks([], []),
+        "admissions": [],
+    }
+    return Orders(**given | more)
+
+
+def test_workerAndConnections() -> None:
+    """
+    A worker says that a connection has left which came without its descriptor; it shows
+    another certificate when it is told so.
+    """
+    told: list[Any] = []
+    shown = ServerCredentials(Identity.create())
+    orders = _orders(certificate=shown.pem)
+    assert "PRIVATE" not in repr(orders)
+    worker = Worker(_Host(), orders, lambda *record: told.append(record))
+    assert worker.visitors is not None
+    assert worker.visitors.credentials.fingerprint == shown.fingerprint
+    before = worker.visitors.credentials._sslContext
+    worker.apply([["stream", 7, 9.5, ""], ["leave", 8]])
+    assert told == [("left", 7)]
+    worker.apply([["shown", shown.pem.decode("ascii")]])
+    assert worker.visitors.credentials._sslContext is not before
+    worker.stop()
+
+
 def test_workerChanges(tmp_path: Path) -> None:
     """
     A worker that is told so reads its users again, and heeds other limits and
@@ -322,24 +369,7 @@ def test_workerChanges(tmp_path: Path) -> None:
     file.chmod(0o600)
     nobody = PeerNetworks([], [])
     limits = limitsOf({})
-    orders = Orders(
-        number=1,
-        processes=2,
-        ahead=0.0,
-        families=(),
-        observerSecret=bytes(32),
-        relaySecret=bytes(32),
-        nonceKey=bytes(32),
-        hosts={"203.0.113.10": "203.0.113.10"},
-        ownHosts=[],
-        everywhere=[],
-        relayHosts={4: "203.0.113.10"},
-        relayPorts=(50000, 60000),
-        realm="punchd",
-        limits=limits,
-        peers=nobody,
-        admissions=[("users", str(file))],
-    )
+    orders = _orders(limits=limits, peers=nobody, admissions=[("users", str(file))])
     worker = Worker(_Host(), orders, lambda *record: None)
     relay: Any = worker.relay
     assert relay is not None
