@@ -8,7 +8,10 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Generator, Iterable
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,17 +32,38 @@ from tests.lab.probing import Observatory, punch
 _ROOT = Path(__file__).parents[2]
 
 
+@contextmanager
+def _held(paths: Iterable[str]) -> Generator[dict[str, int], None, None]:
+    """
+    Hold namespaces here: the kernel gives the identity of one that is gone to the
+    next that somebody makes.
+
+    @return: their identities, and the descriptors that hold them.
+    """
+    held: dict[str, int] = {}
+    try:
+        for path in paths:
+            number = os.open(path, os.O_RDONLY)
+            held[f"net:[{os.fstat(number).st_ino}]"] = number
+        yield held
+    finally:
+        for number in held.values():
+            os.close(number)
+
+
 def _inside(lab):
     """
-    The identities of a lab's namespaces.
+    The paths of a lab's namespaces.
     """
-    return {os.stat(space.path).st_ino for space in lab.spaces.values()}
+    return [space.path for space in lab.spaces.values()]
 
 
-def _users(inodes):
+def _users(held):
     """
-    The processes that are in one of the namespaces, or hold one.
+    The processes that are in one of the namespaces, or hold one, but for what
+    L{_held} does.
     """
+    own = {Path(f"/proc/{os.getpid()}/fd/{number}") for number in held.values()}
     found = set()
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -51,10 +75,10 @@ def _users(inodes):
             continue
         for link in links:
             try:
-                held = os.readlink(link)
+                target = os.readlink(link)
             except OSError:
                 continue
-            if held in {f"net:[{inode}]" for inode in inodes}:
+            if target in held and link not in own:
                 found.add(int(entry.name))
     return found
 
@@ -72,28 +96,30 @@ def test_close():
     listen to SIGTERM, and nobody holds its namespaces any more.
     """
     stubborn = "trap '' TERM; sleep 1000 & sleep 1000"
-    with Lab("cgnat", "open", delay=0.01) as lab:
-        inodes = _inside(lab)
-        polite = lab.hostA.popen(["sleep", "1000"])
-        process = lab.hostB.popen(["sh", "-c", stubborn])
-        waitFor(lambda: len(_users(inodes)) >= 5, what="all of them to run")
-        deaf = lab.rendezvous.popen(["setsid", "-f", "sleep", "1000"])
-        assert deaf.wait(10) == 0
-    assert polite.returncode == -signal.SIGTERM
-    assert process.returncode is not None
-    assert {pid for pid in _users(inodes) if not _zombie(pid)} == set()
-    lab.close()
+    with ExitStack() as stack:
+        with Lab("cgnat", "open", delay=0.01) as lab:
+            held = stack.enter_context(_held(_inside(lab)))
+            polite = lab.hostA.popen(["sleep", "1000"])
+            process = lab.hostB.popen(["sh", "-c", stubborn])
+            waitFor(lambda: len(_users(held)) >= 5, what="all of them to run")
+            deaf = lab.rendezvous.popen(["setsid", "-f", "sleep", "1000"])
+            assert deaf.wait(10) == 0
+        assert polite.returncode == -signal.SIGTERM
+        assert process.returncode is not None
+        assert {pid for pid in _users(held) if not _zombie(pid)} == set()
+        lab.close()
 
 
 def test_exception():
     """
     A failure inside of the with statement takes the lab down as well.
     """
-    with pytest.raises(ZeroDivisionError):
-        with Lab(delay=0) as lab:
-            inodes = _inside(lab)
-            1 / 0  # noqa: B018
-    assert _users(inodes) == set()
+    with ExitStack() as stack:
+        with pytest.raises(ZeroDivisionError):
+            with Lab(delay=0) as lab:
+                held = stack.enter_context(_held(_inside(lab)))
+                1 / 0  # noqa: B018
+        assert _users(held) == set()
 
 
 def test_halfBuilt(monkeypatch):
@@ -117,27 +143,33 @@ def test_halfBuilt(monkeypatch):
 
 
 _OWNER = """
-import sys, time
+import sys
 from punchd.testing.lab import Lab
 lab = Lab(delay=0.01).open()
 lab.hostA.popen(["setsid", "sh", "-c", "sleep 1000 & sleep 1000"])
-time.sleep(0.2)
-print(*{__import__("os").stat(s.path).st_ino for s in lab.spaces.values()}, flush=True)
-time.sleep(float(sys.argv[1]))
+print(*(space.path for space in lab.spaces.values()), flush=True)
+sys.stdin.read()
 """
 
 
-def _start(seconds):
+@contextmanager
+def _started() -> Generator[tuple[Any, dict[str, int]], None, None]:
     """
-    Start a program that owns a lab for so long.
+    A program that owns a lab until its input ends.
 
-    @return: the process and the identities of the lab's namespaces.
+    @return: it, and the lab's namespaces.
     """
     owner = subprocess.Popen(
-        [sys.executable, "-c", _OWNER, seconds], cwd=_ROOT, stdout=subprocess.PIPE
+        [sys.executable, "-c", _OWNER],
+        cwd=_ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert owner.stdout is not None
-    return owner, [int(word) for word in owner.stdout.readline().split()]
+    with owner, _held(owner.stdout.readline().split()) as held:
+        waitFor(lambda: len(_users(held)) > 3, what="all of them to run")
+        yield owner, held
 
 
 @pytest.mark.parametrize("killed", [True, False])
@@ -145,34 +177,32 @@ def test_ownerDies(killed):
     """
     When the owner is killed, or just ends, the lab goes with it.
     """
-    wait = "1000" if killed else "0"
-    owner, inodes = _start(wait)
-    with owner:
+    with _started() as (owner, held):
         if killed:
-            assert len(_users(inodes)) > 3
             owner.kill()
+        else:
+            owner.stdin.close()
         owner.wait(20)
-    waitFor(lambda: not _users(inodes), what="the lab to vanish")
+        waitFor(lambda: not _users(held), what="the lab to vanish")
 
 
 def test_removeStale():
     """
     Should the keeper have been killed, too, what still runs in the lab is found.
     """
-    owner, inodes = _start("1000")
-    with owner:
+    with _started() as (owner, held):
         keeper = [
             pid
-            for pid in _users(inodes)
+            for pid in _users(held)
             if b"keeper.py" in Path("/proc", str(pid), "cmdline").read_bytes()
         ]
         assert len(keeper) == 1
         os.kill(keeper[0], signal.SIGKILL)
         owner.kill()
-    left = waitFor(lambda: _users(inodes))
-    assert left
-    removeStale()
-    waitFor(lambda: not _users(inodes), what="the rest to vanish")
+        owner.wait(20)
+        assert _users(held)
+        removeStale()
+        waitFor(lambda: not _users(held), what="the rest to vanish")
 
 
 def test_rootless(monkeypatch, makeLab):
