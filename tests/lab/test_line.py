@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hashlib
 import socket
-import statistics
 import struct
 import threading
 import time
@@ -19,7 +18,7 @@ from tests.lab.probing import PORT, Observatory, expect, punch, take, udp
 
 _UDP_SEGMENT = 103
 
-#: What a busy machine may add to a round trip; the median of many is compared.
+#: What even the quickest of many round trips may take besides.
 _LATE = 0.02
 
 
@@ -48,9 +47,9 @@ def test_delay(makeLab, delay):
     rendezvous = Observatory(lab)
     a, b = udp(lab.hostA, port=PORT), udp(lab.hostB, port=PORT)
     times = _roundTrips(a, (lab.hostB.address, PORT), b)
-    times += _roundTrips(a, rendezvous.main, rendezvous.sockets[rendezvous.main])
-    assert min(times) >= 2 * delay
-    assert statistics.median(times) < 2 * delay + _LATE
+    assert 2 * delay <= min(times) < 2 * delay + _LATE
+    times = _roundTrips(a, rendezvous.main, rendezvous.sockets[rendezvous.main])
+    assert 2 * delay <= min(times) < 2 * delay + _LATE
 
 
 def test_delay6(makeLab):
@@ -61,8 +60,7 @@ def test_delay6(makeLab):
     rendezvous = Observatory(lab, lab.rendezvous.addresses[2:])
     a = udp(lab.hostA, "::", PORT)
     times = _roundTrips(a, rendezvous.main, rendezvous.sockets[rendezvous.main])
-    assert min(times) >= 0.05
-    assert statistics.median(times) < 0.05 + _LATE
+    assert 0.05 <= min(times) < 0.05 + _LATE
 
 
 def test_sameNatIsNear(makeLab):
@@ -72,7 +70,7 @@ def test_sameNatIsNear(makeLab):
     lab = makeLab("lan", "lan", delay=0.1)
     a, b = udp(lab.hostA, port=PORT), udp(lab.hostB, port=PORT)
     times = _roundTrips(a, (lab.hostB.address, PORT), b)
-    assert statistics.median(times) < 0.1
+    assert min(times) < 0.1
     assert lab.line.counts()["passed"] == 0
 
 
@@ -98,14 +96,16 @@ def _numbered(lab, count, batch=100):
     @return: the numbers that came, in order.
     """
     a, b = udp(lab.hostA, port=PORT), udp(lab.hostB, port=PORT)
-    found = []
+    found: list[int] = []
     with a, b:
         for start in range(0, count, batch):
             for n in range(start, start + batch):
                 a.sendto(b"%d" % n, (lab.hostB.address, PORT))
             waitFor(lambda: _over(lab) == start + batch, what="the line")  # noqa: B023
-            while (got := take(b, 0)) is not None:
-                found.append(int(got[0]))
+            # What has passed the line may still be on its way to the socket.
+            while len(found) < lab.line.counts()["passed"]:
+                found.append(int(expect(b)[0]))
+        assert take(b, 0) is None
     assert lab.line.counts()["dropped"] == 0
     return found
 
