@@ -331,8 +331,10 @@ def test_churnLeavesNothing() -> None:
 
     tracemalloc.start()
     churn(1500)
+    gc.collect()
     before, _ = tracemalloc.get_traced_memory()
     churn(1500)
+    gc.collect()
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert after - before < 30_000
