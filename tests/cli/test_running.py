@@ -78,7 +78,8 @@ class Client:
         return {"text": "Because of " + peer[:3] + ".", "verdicts": []}
     pings = 0
     def ping(self, peer, count):
-        self.pings += 1
+        # Tests come in any order: only those of bob count.
+        self.pings += peer[0] == "b"
         return defer.succeed([0.01 if peer[0] == "b" and self.pings == 1 else None])
     def reload(self):
         pass

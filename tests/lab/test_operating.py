@@ -26,7 +26,8 @@ def test_metrics(product):
     lab = running.lab
     tool(lab.hostB, "echo", 7)
     with connect(lab.hostA, 7000) as sock:
-        assert echoed(sock, b"x" * 20_000) == b"x" * 20_000
+        # What the rendezvous itself carries until there is a path is less than that.
+        assert echoed(sock, b"x" * 200_000) == b"x" * 200_000
     space = running.hosts["rendezvous"]
     url = "http://127.0.0.1:9100/metrics"
 
@@ -40,10 +41,10 @@ def test_metrics(product):
     assert number("punchd_dials_total") >= 1
     assert number(f"punchd_allocations{{{kind}}}") >= 1
     relayed = f'punchd_relayed_bytes_total{{direction="to_client",{kind}}}'
-    assert number(relayed) > 20_000
+    assert number(relayed) > 200_000
     waitFor(
         lambda: number('punchd_event_loop_lag_seconds_bucket{le="+Inf"}') > 0,
-        10,
+        30,
         "the event loop to be measured",
     )
     outside = url.replace("127.0.0.1", "203.0.113.10")
