@@ -6,13 +6,14 @@ beside them: blocking sockets, on loopback only.
 from __future__ import annotations
 
 import os
+import random
 import select
 import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -61,10 +62,13 @@ def nameOf(sock: socket.socket) -> Address:
 
 def freePort(host: str = "127.0.0.1") -> int:
     """
-    @return: a port that is free now.
+    @return: a port that is free now, and that the system gives to nobody who does not
+        care which one: those are higher, and coturn's relayed ones too.
     """
-    with udp(host) as probe:
-        return nameOf(probe)[1]
+    for port in random.sample(range(10_000, 20_000), 100):
+        with suppress(OSError), udp(host, port):
+            return port
+    raise OSError(f"no port of {host} is free")
 
 
 @contextmanager
@@ -122,6 +126,21 @@ def turnserver(
 
     with running(command, folder, ready):
         yield (host, port)
+
+
+def echoes(place: Address, sock: socket.socket) -> bool:
+    """
+    @param sock: a UDP socket to ask from, which is closed then.
+
+    @return: whether something at this place sends back what it gets.
+    """
+    with sock:
+        sock.connect(place)
+        try:
+            sock.send(b"areyouthere?")
+            return bool(select.select([sock], [], [], 0.1)[0] and sock.recv(2048))
+        except ConnectionRefusedError:
+            return False
 
 
 class ClientShell:

@@ -174,7 +174,7 @@ class Other:
         End it.
         """
         try:
-            self.process.communicate(timeout=10)
+            self.process.communicate(timeout=30)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.communicate()
@@ -236,17 +236,17 @@ def converse(runner: Runner, other: Other) -> None:
     Nominate if it is ours to do, then send data there and back.
     """
     agent = runner.agent
-    assert runner.run(10, lambda: bool(agent.validPairs))
+    assert runner.run(30, lambda: bool(agent.validPairs))
     if agent.controlling:
         assert agent.nominate(agent.validPairs[0], time.monotonic())
-    assert runner.run(10, lambda: agent.nominatedPair is not None and other.ready())
+    assert runner.run(30, lambda: agent.nominatedPair is not None and other.ready())
     line = other.line()
     assert line["connected"]
     assert line["controlling"] is not agent.controlling
     pair = agent.nominatedPair
     assert pair is not None
     runner.send(b"\x80 hello", pair.remote.address)
-    assert runner.run(10, lambda: bool(runner.received))
+    assert runner.run(30, lambda: bool(runner.received))
     assert runner.received == [b"\x80 hello"]
     assert pair.received.value == (1, 7)
     # aioice knows nothing of reports.
@@ -293,6 +293,6 @@ def test_checksBeforeSignaling(
     """
     runner, other = start(True, False, 4)
     other.tell(runner.agent)
-    assert runner.run(10, lambda: bool(runner.agent.pairs))
+    assert runner.run(30, lambda: bool(runner.agent.pairs))
     introduce(runner, other)
     converse(runner, other)

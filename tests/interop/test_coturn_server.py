@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.coturn import ServerShell, freePort, needs, running
+from tests.interop.coturn import ServerShell, echoes, freePort, needs, running, udp
 
 HOSTS = ("127.0.0.1", "127.0.0.2")
 
@@ -67,7 +67,8 @@ def test_peer(shell: ServerShell, tmp_path: Path) -> None:
     """
     port = str(freePort("127.0.0.3"))
     peer = [needs("turnutils_peer"), "-L", "127.0.0.3", "-p", port]
-    with running(peer, tmp_path, lambda: True):
+    place = "127.0.0.3", int(port)
+    with running(peer, tmp_path, lambda: echoes(place, udp(place[0]))):
         command = [needs("turnutils_uclient"), "-c", "-u", "user", "-w", "password"]
         command += ["-e", "127.0.0.3", "-r", port, "-n", "20", "-m", "2", "-z", "5"]
         output = shell.run([*command, "-p", portOf(shell), HOSTS[0]])

@@ -7,6 +7,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
+import socket
 import subprocess
 import tempfile
 from collections.abc import Generator, Sequence
@@ -22,7 +23,7 @@ from cryptography.x509.oid import NameOID
 
 from punchd.testing.lab import Lab, Namespace, waitFor, whyNot
 from punchd.testing.lab.product import START, TWISTD
-from tests.interop.coturn import needs
+from tests.interop.coturn import echoes, needs
 
 #: Addresses of the rendezvous, and of who is served.
 SERVER = {4: "203.0.113.10", 6: "2001:db8:c::10"}
@@ -104,6 +105,9 @@ class Serving:
                 log=folder / "peer.log",
                 cwd=folder,
             )
+            kind = socket.AF_INET6 if ":" in address else socket.AF_INET
+            place = address, int(PEER_PORT)
+            waitFor(lambda: echoes(place, self.space.socket(kind)), START, "the peer")  # noqa: B023
 
     def user(self) -> str:
         """
