@@ -174,14 +174,15 @@ def test_refused(opened: Callable[..., Opened]) -> Any:
     A refused connection is told of as such, and may be tried again.
     """
     port, owner = opened()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        remote: Address = free.getsockname()
-    assert port.connect(remote)
-    yield owner.whenTold("failed", remote, "refused")
-    assert port.connect(remote)
-    port.settle()
-    assert port.connect(remote)
+    # Bound, so that nobody else gets it, and not listening.
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        remote: Address = bound.getsockname()
+        assert port.connect(remote)
+        yield owner.whenTold("failed", remote, "refused")
+        assert port.connect(remote)
+        port.settle()
+        assert port.connect(remote)
 
 
 class _Server(Protocol):
@@ -227,8 +228,8 @@ def test_noServer(opened: Callable[..., Opened]) -> Any:
     Nor does one that is not there.
     """
     port, owner = opened()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        server: Address = free.getsockname()
-    port.locate(server)
-    yield owner.whenTold("located", server, None)
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        server: Address = bound.getsockname()
+        port.locate(server)
+        yield owner.whenTold("located", server, None)
