@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from punchd.testing.lab import waitFor
+
 from .tools import connect, echoed, tool
 
 _RESTARTED = "ended: The peer was started anew and knows nothing of this session."
@@ -54,6 +56,13 @@ def _broken(sock, timeout):
     return time.monotonic() - began
 
 
+def _logged(pair, letter, words):
+    """
+    Wait until a client has logged something: it may do so just after what it is about.
+    """
+    waitFor(lambda: words in pair.log(letter).read_text(), 20, words)
+
+
 def test_publisherRestarted(pair, record_property):
     """
     When the publisher is killed and started again, streams break as soon as its
@@ -66,7 +75,7 @@ def test_publisherRestarted(pair, record_property):
     took = max(_broken(sock, 25) for sock in socks)
     print(f"broken {took:.1f} s after the restart")
     record_property("seconds", took)
-    assert _RESTARTED in pair.log("a").read_text()
+    _logged(pair, "a", _RESTARTED)
     assert _LEFT not in pair.log("a").read_text()
     _open(pair)
 
@@ -91,7 +100,7 @@ def test_diallerRestarted(pair):
         pair.whenRegistered("a")
         _open(pair)
         _broken(program, 10)
-    assert _RESTARTED in pair.log("b").read_text()
+    _logged(pair, "b", _RESTARTED)
 
 
 @pytest.mark.timeout(120)
@@ -107,7 +116,7 @@ def test_publisherGone(pair, record_property):
     print(f"broken {took:.1f} s after the end")
     record_property("seconds", took)
     assert took > 25, "that was no patience"
-    assert _LEFT in pair.log("a").read_text()
+    _logged(pair, "a", _LEFT)
 
     _broken(connect(pair.lab.hostA, 7000), 10)
     done = pair.punchd("a", "ping", "b")

@@ -131,4 +131,5 @@ def test_aMinuteWithoutANetwork(product):
     back = time.monotonic()
     running.whenPath("direct", timeout=30)
     print(f"direct again after {time.monotonic() - back:.2f} s")
-    assert 60 <= talker.finish() < 75
+    # It may have asked just before the minute, and hears just after it.
+    assert 59 <= talker.finish() < 75
