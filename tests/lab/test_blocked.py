@@ -98,7 +98,7 @@ def test_blocked(product, tmp_path, record_property, kind, both):
             path = running.session(letter)["path"]
             assert path["transport"] == _TRANSPORTS.get(each, "udp")
             assert path["strategy"] == "relay"
-    waitFor(lambda: _relayedBy(running, "a"), 10, "a relayed address")
+    waitFor(lambda: _relayedBy(running, "a"), 30, "a relayed address")
     # On a busy machine TLS may overtake TCP, where both get through.
     possible = {"TCP", "TLS"} if kind == "udpblocked" else {"TLS"}
     assert set(_relayedBy(running, "a")) <= possible

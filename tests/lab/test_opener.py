@@ -33,7 +33,7 @@ def test_six(product):
     def known():
         return [running.status(letter)["nat"]["openerTtl"] for letter in "ab"]
 
-    waitFor(lambda: known() == [2, 2], 10, "the hop limits")
+    waitFor(lambda: known() == [2, 2], 30, "the hop limits")
     tool(lab.hostB, "echo", _PORT)
     [six] = [host for host in lab.hostA.public if ":" in host]
     watch = {"host": six, "interface": "wan", "protocol": "udp"}

@@ -89,7 +89,7 @@ class Daemon:
         command = [program("miniupnpd"), "-d", "-f", str(configuration)]
         self.router.popen([*command, "-P", str(folder / "pid")], log=self.log)
         waitFor(
-            lambda: "Listening for NAT-PMP" in self.log.read_text(), 10, "miniupnpd"
+            lambda: "Listening for NAT-PMP" in self.log.read_text(), 30, "miniupnpd"
         )
 
     def serve(self, *services: str) -> None:
@@ -153,7 +153,7 @@ def mapping(
 
         running = product(kindA, kindB, prepare=start, **options)
         if wait:
-            waitFor(lambda: mapped(running, "a"), 10, "a mapped port")
+            waitFor(lambda: mapped(running, "a"), 30, "a mapped port")
         return running, daemons[0]
 
     return make
@@ -246,7 +246,7 @@ def test_lease(mapping: Any, service: str) -> None:
     running.end("a")
     # A stop does not wait for a router that says nothing.
     assert time.monotonic() - began < 10
-    waitFor(lambda: daemon.ports() == [], 10, "no mapped port")
+    waitFor(lambda: daemon.ports() == [], 30, "no mapped port")
     assert daemon.leases() == ""
 
 
@@ -272,7 +272,7 @@ def test_switchedOff(mapping: Any) -> None:
     """With --no-portmap nothing is asked."""
     running, daemon = mapping("symmetric", "symmetric", a=("--no-portmap",), wait=False)
     # B, whose router has no such service, asks in vain.
-    waitFor(lambda: "failed" in states(running, "b"), 10, "the end of a search")
+    waitFor(lambda: "failed" in states(running, "b"), 30, "the end of a search")
     assert services(running, "b")["upnp"]["reason"] == "no answer"
     assert running.status("a")["nat"]["portMapping"] == []
     assert daemon.ports() == []
@@ -291,13 +291,13 @@ def test_pinhole(mapping: Any) -> None:
         assert found[0]["gateway"].startswith("fe80::")
         return found[0] if found[0]["state"] == "mapped" else None
 
-    address = waitFor(pinhole, 10, "a pinhole")["address"]
+    address = waitFor(pinhole, 30, "a pinhole")["address"]
     assert address[0] == host
     holes = [rule for rule in daemon.filters() if f"dport {address[1]} " in rule]
     # One for the port of IPv4, one for the pinhole.
     assert len(holes) == 2
     running.end("a")
-    waitFor(lambda: daemon.filters() == [], 10, "no pinhole")
+    waitFor(lambda: daemon.filters() == [], 30, "no pinhole")
 
 
 def _routeByLinkLocal(lab: Any) -> None:

@@ -29,6 +29,6 @@ def test_measured(product, kindA, kindB, delay, ttls):
     def known():
         return [running.status(letter)["nat"]["openerTtl"] for letter in "ab"]
 
-    waitFor(lambda: known() == ttls, 10, f"the hop limits {ttls}")
+    waitFor(lambda: known() == ttls, 30, f"the hop limits {ttls}")
     for letter in "ab":
         assert "Packets that only open our NAT" in running.log(letter).read_text()

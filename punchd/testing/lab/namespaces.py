@@ -282,7 +282,7 @@ class Namespace:
         return shlex.join(self.enter)
 
 
-def waitFor(predicate: Callable[[], Any], timeout: float = 10.0, what: str = "") -> Any:
+def waitFor(predicate: Callable[[], Any], timeout: float = 30.0, what: str = "") -> Any:
     """
     Wait until the predicate gives something true, and return that.
 
