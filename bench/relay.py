@@ -1,17 +1,19 @@
 """
 Packets relayed a CPU-second by our rendezvous, beside coturn under the same load.
 
-    python -m bench.relay [--loopback] [--workers N] [--short SIZE] [ROUNDS] [LOAD ...]
+    python -m bench.relay [--loopback] [--workers N] [--clients N] [--short SIZE]
+                          [ROUNDS] [LOAD ...]
 
 Server, load and peer are three hosts in the kernel (L{bench.relayhosts}), or with
 C{--loopback} one.  The load is C{turnutils_uclient}.  C{peer}: clients send messages
 over channels to C{turnutils_peer}, which sends them back, so that each is relayed
 twice; C{pairs}: clients send to each other's relayed addresses, so that each is
 relayed once by its sender's allocation and once by its receiver's; C{batches}: our
-own client sends runs (GSO) to a peer that sends them back (L{bench.relayload}).  Each
-is run with small and with large messages.  The servers take turns; the first round
-warms up.  Beside coturn and ours there are ours without GSO and GRO, and a bare loop
-(L{bench.bare}), which is what Python allows.
+own client sends runs (GSO) to a peer that sends them back (L{bench.relayload}), as
+C{--clients} of them, thirty unless told.  Each is run with small and with large
+messages.  The servers take turns; the first round warms up.  Beside coturn and ours
+there are ours without GSO and GRO, and a bare loop (L{bench.bare}), which is what
+Python allows.
 
 CPU time is that of the whole server process from before the load to after it,
 allocations and all.  The kernel brings a packet all the way to the socket of its
@@ -58,6 +60,7 @@ from punchd.turn.runs import RunServer
 from .products import family
 from .relayhosts import Hosts
 from .relayhosts import hosts as makeHosts
+from .relayload import CLIENTS as SENDERS
 
 PEER_PORT = 3480
 SIZES = (200, 1000)
@@ -65,6 +68,8 @@ CLIENTS = 10
 MESSAGES = 4000
 #: Of each of our own clients, which are more.
 RUNS = 400
+#: So many of those send.
+BATCHING = SENDERS
 #: Milliseconds between two messages of one client.
 INTERVAL = 1
 ROUNDS = 4
@@ -239,6 +244,7 @@ def load(
     if kind == "batches":
         words = [sys.executable, "-m", "bench.relayload", "send", hosts.server]
         words += [str(port), hosts.peer, str(PEER_PORT), str(size), str(RUNS)]
+        words.append(str(BATCHING))
     pids = family(pid)
     before, began = list(map(cpuTime, pids)), time.monotonic()
     process = hosts.start("load", words, stdout=subprocess.PIPE, text=True)
@@ -330,7 +336,10 @@ def main() -> None:
     if words[:1] == ["--workers"]:
         servers[1:1] = [f"{each} proc." for each in ("1", words[1])]
         words = words[2:]
-    global MESSAGES, RUNS
+    global MESSAGES, RUNS, BATCHING
+    if words[:1] == ["--clients"]:
+        BATCHING = int(words[1])
+        words = words[2:]
     sizes: tuple[int, ...] = SIZES
     if words[:1] == ["--short"]:
         sizes, MESSAGES, RUNS = (int(words[1]),), 1500, 150

@@ -2,7 +2,7 @@
 Our own client as the load of a relay: it sends and receives runs.
 
     python -m bench.relayload echo HOST PORT
-    python -m bench.relayload send SERVER PORT PEER PORT SIZE RUNS
+    python -m bench.relayload send SERVER PORT PEER PORT SIZE RUNS CLIENTS
 
 Clients send runs of messages over channels to a peer, C{echo}, which sends them back as
 they come; each client has one run on its way, and sends RUNS of them.  Prints how many
@@ -126,7 +126,7 @@ def echo(network: Any, host: str, port: str) -> None:
 
 
 def send(
-    network: Any, server: Address, peer: Address, size: int, runs: int
+    network: Any, server: Address, peer: Address, size: int, runs: int, clients: int
 ) -> list[Sender]:
     """
     Send all, and stop.
@@ -134,7 +134,7 @@ def send(
     @return: who does it.
     """
     reactor = network.reactor
-    senders = [Sender(network, server, peer, size, runs) for _ in range(CLIENTS)]
+    senders = [Sender(network, server, peer, size, runs) for _ in range(clients)]
     left = set(senders)
     for each in senders:
 
@@ -162,9 +162,9 @@ def main() -> None:
         echo(network, *words)
         reactor.run()
         return
-    host, port, peer, peerPort, size, runs = words
+    host, port, peer, peerPort, size, runs, clients = words
     server, there = (host, int(port)), (peer, int(peerPort))
-    senders = send(network, server, there, int(size), int(runs))
+    senders = send(network, server, there, int(size), int(runs), int(clients))
     reactor.run()
     print(sum(each.sent for each in senders), sum(each.received for each in senders))
 
