@@ -180,20 +180,18 @@ class Talk:
 
         @return: how many were sent from here on, and have come.
         """
-        self.settle()
-        before = self.sent, self.received
-        self._silent = False
+        before = self.settled()
         end = time.monotonic() + _PATIENCE
         while self.sent < before[0] + count and time.monotonic() < end:
             time.sleep(0.02)
-        self.settle()
-        sent, received = self.sent - before[0], self.received - before[1]
-        self._silent = False
-        return sent, received
+        sent, received = self.settled()
+        return sent - before[0], received - before[1]
 
-    def settle(self) -> None:
+    def settled(self) -> tuple[int, int]:
         """
         Say nothing, until nothing has come for a while or all has.
+
+        @return: how many messages were sent by then, and how many have come.
         """
         self._silent = True
         time.sleep(0.1)
@@ -202,6 +200,9 @@ class Talk:
             if self.received > came:
                 came, since = self.received, time.monotonic()
             time.sleep(0.02)
+        counts = self.sent, self.received
+        self._silent = False
+        return counts
 
     def _run(self) -> None:
         one, two = self.pair
