@@ -121,8 +121,8 @@ class Passing:
 
         @return: whether a worker has the connection now.
         """
-        ready = [each for each in self._children if each.ready]
-        child = min(ready, key=lambda each: len(each.passed), default=None)
+        able = [each for each in self._children if each.answers]
+        child = min(able, key=lambda each: len(each.passed), default=None)
         if child is None or len(child.passed) > self.kept:
             return False
         number = next(self._numbers)

@@ -289,7 +289,7 @@ class Worker:
 
     def _report(self) -> None:
         """
-        Tell what was counted.
+        Tell what was counted, or at least that we are well.
         """
         self._reporting = self._clock.callLater(REPORT, self._report)
         counters = {
@@ -312,6 +312,8 @@ class Worker:
         if report != self._reported:
             self._reported = report
             self._tell("report", *report)
+        else:
+            self._tell("alive")
 
 
 def main() -> None:

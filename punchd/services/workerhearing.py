@@ -4,6 +4,7 @@ What workers tell of what they relay.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from punchd.turn.events import AllocationClosed, AllocationOpened
 from punchd.turn.limits import Spent
 
 from .passing import Passing
+from .traffic import Living
 from .workerclaims import ClaimRoutes, claimOf, reservedOf
 from .workerorders import spentOf, spentRecords
 from .workerpipe import Record, withAddresses
@@ -84,6 +86,24 @@ class Hearing:
         """
         self._claims.gone(child.number)
         self.passing.gone(child)
+
+    def report(
+        self,
+        child: Child,
+        counters: dict[str, int],
+        ports: dict[str, int],
+        living: list[Living],
+    ) -> None:
+        """
+        What a worker has counted so far.
+        """
+        child.counters, child.ports = Counter(counters), Counter(ports)
+        child.living = living
+
+    def alive(self, child: Child) -> None:
+        """
+        That is what it was before: that a worker says so is enough (L{Child.silence}).
+        """
 
     def opened(self, child: Child, event: dict[str, Any]) -> None:
         """

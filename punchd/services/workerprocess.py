@@ -27,6 +27,9 @@ from .workerpipe import Pipe, Record, makePair, unpack
 AGAIN: Final = 0.1
 #: Bytes of what a worker prints that are logged at a time.
 PRINTED: Final = 4096
+#: Looks (L{punchd.services.workerwatch}) after which a worker that has said nothing is
+#: not given more to do.
+QUIET: Final = 3
 
 
 class Child:
@@ -38,6 +41,7 @@ class Child:
     @ivar lodgers: its relayed addresses.
     @ivar pipe: to the process, while there is one.
     @ivar ready: whether it is at work.
+    @ivar silence: how often it was looked at since it has said something.
     @ivar passed: the TCP connections that it was passed, by number.
     @ivar lost: users whose allocations the process before this one had.
     """
@@ -56,7 +60,15 @@ class Child:
         self.ports: Counter[str] = Counter()
         self.living: list[Living] = []
         self.ready = False
+        self.silence = 0
         self.passed: dict[int, Any] = {}
+
+    @property
+    def answers(self) -> bool:
+        """
+        Whether it is at work, as far as can be told.
+        """
+        return self.ready and self.silence < QUIET
 
     def spawn(
         self,
@@ -76,11 +88,14 @@ class Child:
         sockets = [end for pair in self.sockets for end in pair]
         for number, end in enumerate(sockets, SOCKETS):
             descriptors[number] = end.fileno()
+
+        def heard(message: bytes) -> None:
+            self.silence = 0
+            received(self, unpack(message))
+
         # Who closes the pipe, or does not read it, is of no use any more.
-        self.pipe = Pipe(
-            reactor, ours, lambda message: received(self, unpack(message)), self.kill
-        )
-        self.startedAt = reactor.seconds()
+        self.pipe = Pipe(reactor, ours, heard, self.kill)
+        self.startedAt, self.silence = reactor.seconds(), 0
         try:
             self.process = reactor.spawnProcess(
                 _Process(self, ended),

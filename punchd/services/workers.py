@@ -4,8 +4,8 @@ The processes of a rendezvous that share its UDP ports.
 The first one keeps the directory, and lets in the connections over TCP; it relays and
 answers as the others do, which are its workers.  It opens the sockets of all of them
 and keeps them open: when a worker dies, what comes for it waits until it was started
-again.  Its allocations are lost then, and clients who have registered are made to
-notice.
+again (when it hangs, it is killed, L{punchd.services.workerwatch}).  Its allocations
+are lost then, and clients who have registered are made to notice.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from .workerhearing import Hearing
 from .workerorders import Orders, cameRecord, changeOf, lodgerOf, recordOf
 from .workerpipe import Record, pack
 from .workerprocess import AGAIN, Child
+from .workerwatch import Watch
 
 #: Seconds after which a worker that died is started again, at most.
 AT_MOST: Final = 10.0
@@ -78,6 +79,7 @@ class Workers:
         self.neighbours = Neighbours()
         self._hearing = Hearing(rendezvous, self._children, self._tellOthers)
         self.passing = self._hearing.passing
+        self._watch = Watch(self._clock, self._children)
         self._own: dict[Address, Lodger] = {}
         self._past: tuple[Counter[str], Counter[str]] = Counter(), Counter()
         self._starting: set[Child] = set(self._children)
@@ -203,6 +205,7 @@ class Workers:
         # What dies before the reactor runs would not be noticed.
         for child in self._children:
             self._clock.callWhenRunning(self._spawn, child)
+        self._watch.start()
         return self._whenReady
 
     def drain(self) -> None:
@@ -231,6 +234,7 @@ class Workers:
         stopping: Deferred[None] = Deferred()
         self._stopping = stopping
         self._draining = True
+        self._watch.stop()
         late = self._clock.callLater(ENDING, self._kill)
 
         def ended(_: object) -> None:
@@ -387,13 +391,3 @@ class Workers:
     def _went(self, child: Child, host: str, port: int) -> None:
         self.neighbours.went((host, port))
         self._tellOthers(child, ("went", host, port))
-
-    def _heard_report(
-        self,
-        child: Child,
-        counters: dict[str, int],
-        ports: dict[str, int],
-        living: list[Living],
-    ) -> None:
-        child.counters, child.ports = Counter(counters), Counter(ports)
-        child.living = living

@@ -10,11 +10,14 @@ import signal
 import socket
 import ssl
 import subprocess
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from punchd.services.workerprocess import QUIET
+from punchd.services.workerwatch import HUNG, LOOK
 from punchd.testing.lab import waitFor
 from tests.interop.coturn import needs
 from tests.services.test_approach import issue
@@ -108,6 +111,38 @@ def test_killed(tmp_path: Path) -> None:
         assert _spread(started) == [2, 2]
         talk(*four[:2])
         assert "and with it 2 allocations" in log.read_text()
+
+
+def test_hangs(tmp_path: Path) -> None:
+    """
+    A worker that is stopped gets no connections after some seconds, and is started
+    again after half a minute.
+    """
+    log = Path(f"{tmp_path}/state.log")
+    with (
+        startedRendezvous(tmp_path / "state", *_options(tmp_path)) as started,
+        ExitStack() as stack,
+    ):
+
+        def join(number: int) -> Honest:
+            joined = Honest(started.address, f"user{number}", stream=True)
+            stack.callback(joined.close)
+            return joined
+
+        stopped, _ = join(0), join(1)
+        assert _spread(started) == [1, 1]
+        os.kill(started.processes()[1], signal.SIGSTOP)
+        time.sleep(LOOK * (QUIET + 2))
+        for number in (2, 3, 4):
+            join(number)
+        assert _spread(started) == [4, 1]
+        said = "worker 1 has said nothing for 30 seconds"
+        waitFor(lambda: said in log.read_text(), 2 * HUNG * LOOK, said)
+        with pytest.raises(ConnectionError):
+            stopped.until(lambda: False)
+        waitFor(lambda: log.read_text().count("is at work") == 2, 20, "another worker")
+        join(5)
+        assert _spread(started) == [4, 1]
 
 
 @pytest.mark.parametrize("protocols", [[], ["stun.turn"], ["punchd-turn/1"]])
