@@ -8,8 +8,10 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
+from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
@@ -113,7 +115,9 @@ class Child:
         End the process at once, if there is one.
         """
         if self.process is not None:
-            self.process.signalProcess("KILL")
+            # The reactor may know that it is gone, and not have told us yet.
+            with suppress(ProcessExitedAlready):
+                self.process.signalProcess("KILL")
 
     def gone(self) -> None:
         """

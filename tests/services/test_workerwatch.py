@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
@@ -22,6 +23,15 @@ class _Process:
         Keep it.
         """
         self.signals.append(name)
+
+
+class _Exited(_Process):
+    def signalProcess(self, name: str) -> None:
+        """
+        As Twisted's.
+        """
+        super().signalProcess(name)
+        raise ProcessExitedAlready
 
 
 def _children(count: int) -> list[Any]:
@@ -52,6 +62,17 @@ def test_hangs() -> None:
     assert [each["number"] for each in events] == [1]
     watch.stop()
     assert not clock.getDelayedCalls()
+
+
+def test_exitedAlready() -> None:
+    """
+    One that the reactor has seen end, and whose output it still reads, may be killed
+    again: its pipe breaks in the same turn.
+    """
+    (child,) = _children(1)
+    child.process = asked = _Exited()
+    child.kill()
+    assert asked.signals == ["KILL"]
 
 
 def test_heldUpTogether() -> None:
