@@ -44,6 +44,14 @@ class Request(Enum):
     PROBE = "probe"
     MAP = "map"
     RELEASE = "release"
+    #: To let the mapping end soon.
+    SHORTEN = "shorten"
+    #: To end the mapping, so that it can be asked for anew.
+    REPLACE = "replace"
+
+
+_ENDING: Final = (Request.RELEASE, Request.SHORTEN)
+_RENEWING: Final = (Request.MAP, Request.REPLACE)
 
 
 class Lease:
@@ -154,7 +162,7 @@ class Lease:
             return
         if now >= self._expiresAt:
             self._lose("the router did not renew the mapping")
-        elif now >= self._renewAt and self._request is not Request.MAP:
+        elif now >= self._renewAt and self._request not in _RENEWING:
             self._ask(Request.MAP, now)
         elif now >= self._verifyAt and self._request is None:
             self._verifyAt = now + VERIFY
@@ -183,7 +191,7 @@ class Lease:
             times.append(self._transaction.deadline)
         if self.address is not None:
             times.append(self._expiresAt)
-            if self._request is not Request.MAP:
+            if self._request not in _RENEWING:
                 times.append(self._renewAt)
             if self._request is None:
                 times.append(self._verifyAt)
@@ -214,12 +222,12 @@ class Lease:
         """
         request = self._request
         self._forget()
-        if request is Request.RELEASE:
+        if request in _ENDING:
             self._events.append(Released())
         elif self.address is None:
             self._asked = False
             self._events.append(Failed("no answer"))
-        elif request is Request.MAP:
+        elif request in _RENEWING:
             # RFC 6887, 11.2.1: at half of what is left, again and again.
             self._renewAt = now + max(_SOONEST, (self._expiresAt - now) / 2)
 
@@ -229,7 +237,7 @@ class Lease:
         """
         request = self._request
         self._forget()
-        if request is Request.RELEASE:
+        if request in _ENDING:
             self._events.append(Released())
         elif self.address is None:
             self._asked = False

@@ -31,20 +31,27 @@ _MAP: Final = struct.Struct("!12sB3xHH16s")
 #: RFC 6887, 7: no message is longer, all are multiples of four.
 _LONGEST: Final = 1100
 
+_DELETING: Final = (Request.RELEASE, Request.REPLACE)
+#: Seconds that are asked for, unless it is a mapping to use: RFC 6887, 15 has 0 for its
+#: end, and gateways make of 1 the least that they give.
+_LIFETIMES: Final = {**dict.fromkeys(_DELETING, 0), Request.SHORTEN: 1}
+
 _MAPPED_PREFIX: Final = b"\0" * 10 + b"\xff\xff"
 
 #: RFC 6887, 7.4.
 UNSUPP_VERSION: Final = 1
+NOT_AUTHORIZED: Final = 2
 UNSUPP_OPCODE: Final = 4
+NO_RESOURCES: Final = 8
 REASONS: Final = {
     UNSUPP_VERSION: "the router does not speak this version",
-    2: "the router does not allow it",
+    NOT_AUTHORIZED: "the router does not allow it",
     3: "the router found the request malformed",
     UNSUPP_OPCODE: "the router does not know the request",
     5: "the router does not know an option",
     6: "the router found an option malformed",
     7: "the router has no connection to the outside",
-    8: "the router has no resources left",
+    NO_RESOURCES: "the router has no resources left",
     9: "the router does not map UDP",
     10: "we have too many mappings already",
     11: "the router cannot provide the port",
@@ -80,13 +87,15 @@ class PCP(Lease):
         super().__init__(gateway, lifetime)
         self.base = base
         self._nonce = entropy(12)
+        self._replaced = False
 
     def _message(self, request: Request) -> bytes:
         inside = packInside(self.base[0])
         if request is Request.PROBE:
             return _REQUEST.pack(VERSION, ANNOUNCE, 0, 0, inside)
-        lifetime = self.lifetime if request is Request.MAP else 0
-        outside = self.address
+        lifetime = _LIFETIMES.get(request, self.lifetime)
+        # RFC 6887, 15: an end names none.
+        outside = self.address if lifetime else None
         if outside is None:
             # Any address, our own port: RFC 6887, 11.1.
             wildcard = "::" if ":" in self.base[0] else "0.0.0.0"
@@ -153,12 +162,34 @@ class PCP(Lease):
         # RFC 6887, 11.4.
         if (nonce, protocol, inside) != (self._nonce, UDP, self.base[1]):
             return "response for another mapping"
+        request = self._request
         if code:
-            self._refused(REASONS.get(code, f"the router says error {code}"), code)
+            self._mapRefused(code, now)
             return None
-        if self._request is Request.RELEASE:
+        if request in _DELETING and lifetime:
+            return "late response"
+        if request is Request.REPLACE:
+            self._ask(Request.MAP, now)
+            return None
+        if request is not Request.MAP:
             self._refused("", 0)
             return None
+        self._replaced = False
         self._heard(epoch, now)
         self._granted((canonicalHost(unpackHost(host)), port), lifetime, now)
         return None
+
+    def _mapRefused(self, code: int, now: float) -> None:
+        request = self._request
+        renewing = request is Request.MAP and self.address is not None
+        if request is Request.RELEASE and code == NOT_AUTHORIZED:
+            # Some versions of miniupnpd forget whose a pinhole is when it is renewed.
+            self._ask(Request.SHORTEN, now)
+        elif renewing and code == NO_RESOURCES and not self._replaced:
+            # miniupnpd on BSD can end pinholes, and cannot renew them.
+            self._replaced = True
+            self._ask(Request.REPLACE, now)
+        elif request is Request.REPLACE:
+            self._ask(Request.MAP, now)
+        else:
+            self._refused(REASONS.get(code, f"the router says error {code}"), code)

@@ -34,7 +34,7 @@ enable_upnp=yes
 secure_mode=yes
 lease_file={folder}/leases
 lease_file6={folder}/leases6
-min_lifetime=120
+min_lifetime=2
 max_lifetime=86400
 upnp_table_name=miniupnpd
 upnp_nat_table_name=miniupnpd
@@ -280,8 +280,12 @@ def test_switchedOff(mapping: Any) -> None:
     assert "request received" not in daemon.log.read_text()
 
 
-def test_pinhole(mapping: Any) -> None:
-    """PCP opens a firewall for IPv6, of a router known by its link-local address."""
+@pytest.mark.parametrize("renewed", [False, True])
+def test_pinhole(mapping: Any, renewed: bool) -> None:
+    """
+    PCP opens a firewall for IPv6, of a router known by its link-local address, and
+    closes it.  What was renewed miniupnpd does not close on request: it ends by itself.
+    """
     running, daemon = mapping("ipv6", "ipv6", prepare=_routeByLinkLocal)
     host = running.lab.hostA.addresses[1]
 
@@ -302,6 +306,12 @@ def test_pinhole(mapping: Any) -> None:
         if f"dport {address[1]} " in rule and any(name in rule for name in names)
     ]
     assert len(holes) == 1
+    if renewed:
+        ip = program("ip")
+        address = ["address", "add", "192.168.1.77/24", "dev", "eth0"]
+        running.lab.hostA.run([ip, *address], check=True)
+        waitFor(lambda: "updating pinhole" in daemon.log.read_text(), 30, "renewal")
+        waitFor(pinhole, 30, "a pinhole")
     running.end("a")
     waitFor(lambda: daemon.filters() == [], 30, "no pinhole")
 

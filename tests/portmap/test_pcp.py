@@ -6,9 +6,15 @@ from __future__ import annotations
 
 import pytest
 
-from punchd.portmap.events import Available, Failed, Mapped
+from punchd.portmap.events import Available, Failed, Lost, Mapped, Released
 from punchd.portmap.pcp import PCP, packInside
-from tests.portmap.dialects import GATEWAY, NONCE, SpeaksNATPMP, SpeaksPCP
+from tests.portmap.dialects import (
+    GATEWAY,
+    NONCE,
+    OUTSIDE,
+    SpeaksNATPMP,
+    SpeaksPCP,
+)
 
 
 def testFallback() -> None:
@@ -80,6 +86,92 @@ def testPinhole() -> None:
     core.datagramReceived(data, base, request.remote, 0.1)
     assert core.takeEvents() == [Mapped(base, 120.0)]
     assert core.deadline() == pytest.approx(60.1)
+
+
+def _renewing() -> SpeaksPCP:
+    """
+    One that has asked for its mapping to be renewed.
+    """
+    gate = SpeaksPCP()
+    gate.core.map(0.0)
+    gate.receive(gate.granted(lifetime=1000), 0.0)
+    gate.core.timeReached(500.0)
+    gate.sent()
+    gate.events()
+    return gate
+
+
+def testCannotBeEnded() -> None:
+    """A gateway that denies us the end of what is ours is asked for a short life."""
+    gate = _renewing()
+    gate.core.release(500.0)
+    assert gate.sent() == [gate.release]
+    gate.receive(gate.granted(code=2, lifetime=0), 500.1)
+    assert gate.events() == []
+    (short,) = gate.sent()
+    assert short[:4] == gate.map[:4] and short[4:8] == (1).to_bytes(4, "big")
+    assert short[8:] == gate.map[8:]
+    gate.receive(gate.granted(lifetime=120), 500.2)
+    assert gate.events() == [Released()]
+    assert gate.core.address is None and gate.core.deadline() is None
+
+
+def testCannotBeShortened() -> None:
+    """One that denies us that, too, is left."""
+    gate = _renewing()
+    gate.core.release(500.0)
+    for _ in range(2):
+        assert gate.events() == []
+        gate.receive(gate.granted(code=2, lifetime=0), 500.1)
+    assert gate.events() == [Released()]
+
+
+def testLateGrant() -> None:
+    """What was granted before is no answer to the request to end it."""
+    gate = _renewing()
+    gate.core.release(500.0)
+    gate.receive(gate.granted(), 500.1)
+    assert gate.events() == []
+    assert gate.core.garbage == {"late response": 1}
+    gate.receive(gate.granted(lifetime=0), 500.2)
+    assert gate.events() == [Released()]
+
+
+@pytest.mark.parametrize("code", [0, 8])
+def testCannotBeRenewed(code: int) -> None:
+    """A gateway without resources to renew a mapping ends it, and makes it anew."""
+    gate = _renewing()
+    for now in (500.1, 1000.5):
+        gate.receive(gate.granted(code=8, lifetime=30), now)
+        assert gate.sent() == [gate.release]
+        assert gate.core.address == OUTSIDE
+        gate.receive(gate.granted(code=code, lifetime=0), now + 0.1)
+        assert gate.sent() == [gate.again]
+        gate.receive(gate.granted(lifetime=1000), now + 0.2)
+        assert gate.events() == [Mapped(OUTSIDE, 1000.0)]
+        for _ in range(2):
+            gate.core.timeReached(now + 0.2 + 500)
+        assert gate.sent() == [gate.again]
+
+
+def testCannotBeMadeAnew() -> None:
+    """One that has none for that either has taken the mapping away."""
+    gate = _renewing()
+    gate.receive(gate.granted(code=8), 500.1)
+    gate.receive(gate.granted(lifetime=0), 500.2)
+    gate.receive(gate.granted(code=8), 500.3)
+    assert gate.events() == [Lost("the router has no resources left")]
+    assert gate.core.deadline() is None
+
+
+def testReplacedByNobody() -> None:
+    """One that falls silent at that is asked until the lease is over."""
+    gate = _renewing()
+    gate.receive(gate.granted(code=8), 500.1)
+    while (deadline := gate.core.deadline()) is not None:
+        assert deadline <= 1000.0
+        gate.core.timeReached(deadline)
+    assert gate.events() == [Lost("the router did not renew the mapping")]
 
 
 def testNATPMPAddressFirst() -> None:
