@@ -201,7 +201,10 @@ class Worker:
     # --- from the rendezvous
 
     def _came(self, now: float, *record: Any) -> None:
-        self.neighbours.came(lodgerOf(record))
+        lodger, driver = lodgerOf(record), self.datagrams.driver
+        self.neighbours.came(lodger)
+        if self.relay is not None and driver is not None:
+            driver.call(self.relay.came, lodger.outside)
 
     def _went(self, now: float, host: str, port: int) -> None:
         self.neighbours.went((host, port))

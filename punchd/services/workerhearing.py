@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from punchd.core import Address
 from punchd.turn.claims import Claims
 from punchd.turn.events import AllocationClosed, AllocationOpened
 from punchd.turn.limits import Spent
@@ -67,6 +68,14 @@ class Hearing:
         if relay is not None and driver is not None:
             driver.call(relay.spentElsewhere, spentOf(spent))
         self._tellOthers(child, ("spent", spent))
+
+    def came(self, outside: Address) -> None:
+        """
+        A worker has a relayed address.
+        """
+        relay, driver = self._rendezvous.relay, self._rendezvous.datagrams.driver
+        if relay is not None and driver is not None:
+            driver.call(relay.came, outside)
 
     def claim(self, child: Child, *claim: str) -> None:
         """

@@ -382,6 +382,7 @@ class Workers:
         lodger = lodgerOf(record)
         child.lodgers[lodger.outside] = lodger
         self.neighbours.came(lodger)
+        self._hearing.came(lodger.outside)
         self._tellOthers(child, ("came", *record))
 
     def _heard_went(self, child: Child, host: str, port: int) -> None:

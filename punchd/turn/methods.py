@@ -19,6 +19,7 @@ from .channeldata import FIRST_CHANNEL, LAST_OLD_CHANNEL
 from .limits import Limits
 from .permission import PeerPolicy
 from .table import AllocationTable
+from .unheard import Unheard
 
 #: What a client may ask for.
 REQUESTS: Final = frozenset(
@@ -61,6 +62,7 @@ class Methods:
         self._policy = policy
         self._allocating = allocating
         self._closed = closed
+        self.unheard: Unheard | None = None
         # RFC 8656, 7.2: who cannot set the DF bit does not know the attribute.
         self._unknown = _FOREIGN if whole else _FOREIGN | {Attribute.DONT_FRAGMENT}
 
@@ -100,7 +102,7 @@ class Methods:
         if request.method == Method.CREATE_PERMISSION:
             return self._createPermission(request, allocation, now)
         if request.method == Method.CHANNEL_BIND:
-            return self._channelBind(request, allocation, now)
+            return self._channelBind(request, allocation, local, remote, now)
         return failure(request, 400, "Unknown method")
 
     def _refresh(self, request: Message, allocation: Allocation, now: float) -> Message:
@@ -149,8 +151,13 @@ class Methods:
         return success(request)
 
     def _channelBind(
-        self, request: Message, allocation: Allocation, now: float
-    ) -> Message:
+        self,
+        request: Message,
+        allocation: Allocation,
+        local: Address,
+        remote: Address,
+        now: float,
+    ) -> Message | None:
         """
         RFC 8656, 12.2.  Numbers from 0x5000 on are accepted from clients of
         RFC 5766: nothing else on this port begins like that.
@@ -166,6 +173,9 @@ class Methods:
             return refused
         own = self._policy.isOwn(peer[0])
         if own and not self._table.isLive(peer):
+            unheard = self.unheard
+            if unheard is not None and unheard.holds(peer, request, local, remote, now):
+                return None
             return failure(request, 403, "Not a relayed address")
         if allocation.conflicts(number, peer, now):
             return failure(request, 400, "Bound otherwise")

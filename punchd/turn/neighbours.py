@@ -8,6 +8,7 @@ relayed address of another process goes there through the kernel.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from .allocation import Allocation, Channel
 from .claims import Claim, Claims, Reserved
 from .limits import Limits, Quota, Spent
 from .runs import Bursts, RunServer
+from .unheard import Early, Unheard
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,34 @@ class NeighbouredServer(RunServer):
         self._meter.told = told
         self._meter.spent = spent
         self._claims = self._allocating.claims = claims
+        self._unheard = self._methods.unheard = Unheard()
+
+    def came(self, outside: Address, now: float) -> None:
+        """
+        Another process has told of a relayed address.
+        """
+        self._resume(self._unheard.heard(outside), now)
+
+    def timeReached(self, now: float) -> None:
+        """
+        @see: L{Server.timeReached}.
+        """
+        super().timeReached(now)
+        if self._unheard.due <= now:
+            self._unheard.late = True
+            self._resume(self._unheard.overdue(now), now)
+            self._unheard.late = False
+
+    def deadline(self) -> float | None:
+        """
+        @see: L{Server.deadline}.
+        """
+        due = min(self._table.due, self._unheard.due)
+        return None if due == math.inf else due
+
+    def _resume(self, requests: list[Early], now: float) -> None:
+        for each in requests:
+            self.messageReceived(each.request, each.local, each.remote, now)
 
     def spentElsewhere(self, spent: list[Spent], now: float) -> None:
         """
@@ -164,6 +194,7 @@ class NeighbouredServer(RunServer):
         """
         if self._claims is not None:
             self._claims.forget(local, client)
+        self._unheard.forget(local, client)
         super().disconnected(local, client, now)
 
     def _deliver(

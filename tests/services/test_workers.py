@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from itertools import count
-from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,12 +15,9 @@ from twisted.internet.error import ProcessTerminated
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from punchd.identity import Identity
-from punchd.net.tls import ServerCredentials
 from punchd.services.traffic import Traffic
-from punchd.services.worker import Worker
 from punchd.services.workercopy import RETELL, Copy, ToldDirectory
-from punchd.services.workerorders import Orders, changed, changeOf
+from punchd.services.workerorders import changed
 from punchd.services.workerpipe import MESSAGE, pack, unpack
 from punchd.services.workers import AT_MOST, Workers
 from punchd.signaling.directory import SIGHTING_LIFETIME, Limits, Presence
@@ -180,8 +177,29 @@ class _Pipe:
         """
 
 
+class _Relay:
+    def __init__(self) -> None:
+        self.heard: list[Any] = []
+
+    def came(self, outside: Any, now: float) -> None:
+        """
+        Remember it.
+        """
+        self.heard.append(outside)
+
+
+class _Driver:
+    def call(self, command: Any, *arguments: Any) -> None:
+        """
+        Do it now.
+        """
+        command(*arguments, 0.0)
+
+
 class _Rendezvous:
     def __init__(self) -> None:
+        self.relay = _Relay()
+        self.datagrams = SimpleNamespace(driver=_Driver())
         self.traffic = Traffic()
         self.directory: Any = None
         self.sightings: list[Any] = []
@@ -221,6 +239,7 @@ def test_othersAreTold(hub: Any) -> None:
     came = ["came", *_LODGER, "1:h"]
     hub._received(first, [came])
     assert hub.neighbours.live == {_LODGER[:2]: _LODGER[2:4]}
+    assert hub._rendezvous.relay.heard == [_LODGER[:2]]
     assert hub.neighbours.counts[("user", ("registered", "h"))] == 1
     assert second.pipe.sent == [came] and first.pipe.sent == []
     assert list(hub.records(second)) == [tuple(came)]
@@ -307,83 +326,3 @@ def test_changed(hub: Any) -> None:
         assert told == share
         assert networks("192.0.2.1") and not networks("198.51.100.1")
     assert hub._prepared == {"limits": share, "peers": denied, "realm": "punchd"}
-
-
-class _Host(_Network):
-    sendsWhole = False
-    wallClock = staticmethod(lambda: 1_800_000_000.0)
-
-
-def _orders(**more: Any) -> Orders:
-    """
-    @return: what a worker is given.
-    """
-    given: dict[str, Any] = {
-        "number": 1,
-        "processes": 2,
-        "ahead": 0.0,
-        "families": (),
-        "observerSecret": bytes(32),
-        "relaySecret": bytes(32),
-        "nonceKey": bytes(32),
-        "hosts": {"203.0.113.10": "203.0.113.10"},
-        "ownHosts": [],
-        "everywhere": [],
-        "relayHosts": {4: "203.0.113.10"},
-        "relayPorts": (50000, 60000),
-        "realm": "punchd",
-        "limits": limitsOf({}),
-        "peers": PeerNetworks([], []),
-        "admissions": [],
-    }
-    return Orders(**given | more)
-
-
-def test_workerAndConnections() -> None:
-    """
-    A worker says that a connection has left which came without its descriptor; it shows
-    another certificate when it is told so.
-    """
-    told: list[Any] = []
-    shown = ServerCredentials(Identity.create())
-    orders = _orders(certificate=shown.pem)
-    assert "PRIVATE" not in repr(orders)
-    worker = Worker(_Host(), orders, lambda *record: told.append(record))
-    assert worker.visitors is not None
-    assert worker.visitors.credentials.fingerprint == shown.fingerprint
-    before = worker.visitors.credentials._sslContext
-    worker.apply([["stream", 7, 9.5, ""], ["leave", 8]])
-    assert told == [("left", 7)]
-    worker.apply([["shown", shown.pem.decode("ascii")]])
-    assert worker.visitors.credentials._sslContext is not before
-    worker.stop()
-
-
-def test_workerChanges(tmp_path: Path) -> None:
-    """
-    A worker that is told so reads its users again, and heeds other limits and
-    networks; users that cannot be read stay as they were.
-    """
-    file = tmp_path / "users"
-    file.write_text("ann:one\n")
-    file.chmod(0o600)
-    nobody = PeerNetworks([], [])
-    limits = limitsOf({})
-    orders = _orders(limits=limits, peers=nobody, admissions=[("users", str(file))])
-    worker = Worker(_Host(), orders, lambda *record: None)
-    relay: Any = worker.relay
-    assert relay is not None
-    guard = relay._authenticator._guards[-1]
-    assert guard.passwordOf("ann") == "one"
-    file.write_text("ann:two\nbob:three\n")
-    denied = PeerNetworks([], [parseNetwork("--relay-deny", "192.0.2.0/24")])
-    other = limitsOf({"permissions": 3.0})
-    worker.apply([["changed", changeOf(other, denied)]])
-    assert (guard.passwordOf("ann"), guard.passwordOf("bob")) == ("two", "three")
-    assert relay._methods._limits == other
-    assert relay._policy._forbidden("192.0.2.7")
-    file.write_text("nonsense\n")
-    worker.apply([["changed", changeOf(limits, nobody)]])
-    assert guard.passwordOf("ann") == "two"
-    assert relay._methods._limits == limits
-    worker.stop()

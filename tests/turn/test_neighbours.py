@@ -11,20 +11,25 @@ from typing import Any
 
 import pytest
 
+from punchd.core import Datagram
+from punchd.stun.attributes import Attribute
+from punchd.stun.message import Method, parse
 from punchd.turn.allocation import Allocation
 from punchd.turn.channeldata import channelData
 from punchd.turn.events import Allocated, AllocationFailed, RelayedDatagram
 from punchd.turn.limits import Limits, Quota
 from punchd.turn.neighbours import Lodger, NeighbouredServer, Neighbours, shareOf
-from tests.turn.link import CLIENT, LISTEN, OTHER, Link
+from punchd.turn.unheard import PATIENCE, REQUESTS
+from tests.turn.link import CLIENT, LISTEN, OTHER, Link, Raw
 
 
 class Both:
     """
-    Each hears at once what the other one has.
+    Each hears at once what the other one has, or C{late}.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
+        self.late: list[tuple[int, Lodger]] | None = None
         self.known = Neighbours(), Neighbours()
         self.links = [
             Link(
@@ -38,12 +43,25 @@ class Both:
 
     def _teller(self, other: int) -> Callable[[Allocation, bool], None]:
         def told(allocation: Allocation, came: bool) -> None:
-            if came:
+            if self.late is not None:
+                self.late.append((other, Lodger.of(allocation)))
+            elif came:
                 self.known[other].came(Lodger.of(allocation))
             else:
                 assert self.known[other].went(allocation.outside) is not None
 
         return told
+
+    def hear(self) -> None:
+        """
+        Now the news is there.
+        """
+        for other, lodger in self.late or ():
+            self.known[other].came(lodger)
+            link = self.links[other]
+            assert isinstance(link.server, NeighbouredServer)
+            link.server.came(lodger.outside, link.now)
+        self.late = None
 
     def carry(self) -> None:
         """
@@ -131,10 +149,70 @@ def test_ownAddressesAreNoPeers() -> None:
     for _ in range(3):
         a.send(b"anybody?", beside, first.now)
         first.pump()
+    first.advance(1.0)
     assert first.outside == []
     assert first.server.counters["no such relayed address"] == 3
     assert first.server.counters["403"] == 1
     assert a._peers.channelTo(beside, first.now) is None
+
+
+def _bind(client: Raw, number: int, peer: Any) -> bytes:
+    return client.build(
+        Method.CHANNEL_BIND,
+        (Attribute.CHANNEL_NUMBER, number),
+        (Attribute.XOR_PEER_ADDRESS, peer),
+    )
+
+
+def _codes(sent: list[Datagram]) -> list[int]:
+    return [parse(each.data).get(Attribute.ERROR_CODE, (0, ""))[0] for each in sent]
+
+
+def test_newsIsLate() -> None:
+    """
+    Who binds a channel to another process's relayed address before we have heard of it
+    is answered, once, as soon as we have.
+    """
+    both = Both()
+    first, second = both.links
+    client = Raw(first)
+    client.allocate()
+    both.late = []
+    relayed = second.allocated(OTHER).relayed
+    asked = _bind(client, 0x4000, relayed)
+    assert client.send(asked) == client.send(asked) == []
+    both.hear()
+    assert _codes(first.server.takeDatagrams()) == [0]
+    first.now += PATIENCE
+    first.server.timeReached(first.now)
+    assert first.server.takeDatagrams() == []
+    assert first.server.counters["403"] == 0
+
+
+def test_noNews() -> None:
+    """
+    If there is none, the answer is no after half a second; and at once while too many
+    wait for theirs.  Who has gone gets none.
+    """
+    both = Both()
+    first, second = both.links
+    client, other = Raw(first), Raw(first, OTHER)
+    client.allocate()
+    other.allocate()
+    nobody = second.allocated(("198.51.100.99", 1)).relayed
+    assert nobody is not None
+    nobody = nobody[0], nobody[1] + 1
+    assert other.send(_bind(other, 0x4000, nobody)) == []
+    for number in range(1, REQUESTS):
+        assert client.send(_bind(client, 0x4000 + number, nobody)) == []
+    assert _codes(client.send(_bind(client, 0x4000, nobody))) == [403]
+    first.server.disconnected(LISTEN, OTHER, first.now)
+    first.now += PATIENCE
+    assert first.server.deadline() == first.now
+    first.server.timeReached(first.now)
+    assert _codes(first.server.takeDatagrams()) == [403] * (REQUESTS - 1)
+    assert first.server.deadline() != first.now
+    assert client.send(_bind(client, 0x4000, nobody)) == []
 
 
 def test_nonceOfAnotherProcess() -> None:
